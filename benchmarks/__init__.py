@@ -1,0 +1,1 @@
+"""What Cello costs, measured beside its peers; README.md says how to run and read it."""

@@ -1,0 +1,1 @@
+"""CPU time per answered request, for Cello and its peers in one run."""

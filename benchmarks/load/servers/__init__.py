@@ -1,0 +1,1 @@
+"""The programs under measurement, each one started as a process of its own."""

@@ -1,0 +1,1 @@
+"""What single steps cost, in one process and without a socket."""

@@ -1,0 +1,78 @@
+"""All that is compiled, and the only place that chooses between the twins.
+
+The compiled modules are taken unless ``CELLO_NO_EXTENSIONS`` is set or the install has none of them (a pure wheel).
+An install that has them but cannot load them is broken, and says so with the import's own error.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+
+def _is_compiled() -> bool:
+    if os.environ.get("CELLO_NO_EXTENSIONS", "") not in ("", "0"):
+        return False
+    return find_spec(f"{__name__}.octets_c") is not None
+
+
+if TYPE_CHECKING or not _is_compiled():
+    from .dispatch_py import INLINE, TASK, THREAD, Dispatcher, Endpoint, Exchange
+    from .h1_py import H1Connection, Service
+    from .headers_py import Headers
+    from .octets_py import (
+        decode_component,
+        is_authority,
+        is_field_value,
+        is_target_path,
+        is_token,
+        split_pairs,
+    )
+    from .request_py import Request, install_decoders, make_request
+    from .router_py import Router
+    from .wire_py import chunk, render
+
+    IMPLEMENTATION = "pure"
+else:
+    from .dispatch_c import INLINE, TASK, THREAD, Dispatcher, Endpoint, Exchange
+    from .h1_c import H1Connection, Service
+    from .headers_c import Headers
+    from .octets_c import (
+        decode_component,
+        is_authority,
+        is_field_value,
+        is_target_path,
+        is_token,
+        split_pairs,
+    )
+    from .request_c import Request, install_decoders, make_request
+    from .router_c import Router
+    from .wire_c import chunk, render
+
+    IMPLEMENTATION = "compiled"
+
+__all__ = [
+    "IMPLEMENTATION",
+    "INLINE",
+    "TASK",
+    "THREAD",
+    "Dispatcher",
+    "Endpoint",
+    "Exchange",
+    "H1Connection",
+    "Headers",
+    "Request",
+    "Router",
+    "Service",
+    "chunk",
+    "decode_component",
+    "install_decoders",
+    "is_authority",
+    "is_field_value",
+    "is_target_path",
+    "is_token",
+    "make_request",
+    "render",
+    "split_pairs",
+]

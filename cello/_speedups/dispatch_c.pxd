@@ -1,0 +1,50 @@
+cimport cython
+
+from cello._speedups.heads_c cimport has_null
+from cello._speedups.request_c cimport Request
+
+cdef class Endpoint:
+    cdef public object call
+    cdef public int lane
+    cdef public object route
+    cdef public bint is_streaming
+    cdef public Py_ssize_t max_request_bytes
+    cdef public double timeout_seconds
+
+cdef class Dispatcher:
+    cdef public object app
+    cdef public object core
+    cdef public object encode
+    cdef public object match
+    cdef public Endpoint unmatched
+
+    @cython.locals(raw_path=bytes, found=tuple, endpoint=Endpoint)
+    cpdef object begin(self, Request request, object stream)
+    @cython.locals(started=double, body=bytes)
+    cpdef object answer_inline(self, Endpoint endpoint, Request request, object stream, object exchange)
+    @cython.locals(body=bytes)
+    cdef bytes _encode(self, object result)
+    cdef object _settle_inline(self, Endpoint endpoint, Request request, object stream, object exchange, object result)
+    cdef object _begin_exchange(self, Endpoint endpoint, Request request, object stream)
+
+cdef class Exchange:
+    cdef Dispatcher _dispatcher
+    cdef public Endpoint endpoint
+    cdef public Request request
+    cdef public object stream
+    cdef public bint has_begun
+    cdef public bint is_complete
+    cdef public bint is_done
+    cdef public bint is_gone
+    cdef public bint is_started
+    cdef public double started_at
+    cdef object _chunks
+    cdef bint _is_paused
+    cdef Py_ssize_t _received_bytes
+    cdef Py_ssize_t _waiting_bytes
+    cdef object _task
+    cdef object _waiter
+
+    cpdef start(self)
+    cdef _stop(self)
+    cdef _wake(self)

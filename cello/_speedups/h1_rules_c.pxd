@@ -1,0 +1,3 @@
+cdef class Fault:
+    cdef public int status
+    cdef public str detail

@@ -1,0 +1,207 @@
+"""Looking at the head of a message before the parser gets it, in C; the twin of heads_py."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memchr, memcmp
+
+from .h1_rules_c import METHODS as _METHODS
+
+LINE_PARTIAL = 0
+LINE_BAD = 1
+FIELDS_PARTIAL = 2
+WHOLE = 3
+
+MAX_TARGET_BYTES = 65536
+cdef enum:
+    MAX_TARGET = 65536
+
+NO_KIND = 0
+HOST = 1
+CONTENT_LENGTH = 2
+TRANSFER_ENCODING = 3
+CONNECTION = 4
+EXPECT = 5
+UPGRADE = 6
+
+cdef dict METHODS = _METHODS
+cdef str GET = _METHODS[b"GET"]
+cdef str POST = _METHODS[b"POST"]
+cdef bytes EMPTY = b""
+
+# The names that nearly every request has, so that a lower-case copy need not be made of them each time.
+cdef bytes HOST_NAME = b"host"
+cdef bytes ACCEPT_NAME = b"accept"
+cdef bytes COOKIE_NAME = b"cookie"
+cdef bytes USER_AGENT_NAME = b"user-agent"
+cdef bytes CONNECTION_NAME = b"connection"
+
+
+cdef inline const char* find_crlf(const char* at, const char* stop) noexcept:
+    """Return the first CRLF at or behind ``at``, or NULL."""
+    cdef const char* found
+    while at < stop - 1:
+        found = <const char*>memchr(at, 13, stop - at - 1)
+        if found == NULL:
+            return NULL
+        if found[1] == 10:
+            return found
+        at = found + 1
+    return NULL
+
+
+cdef inline const char* find_head_end(const char* at, const char* stop) noexcept:
+    """Return the first CRLF CRLF at or behind ``at``, or NULL."""
+    cdef const char* found
+    while at < stop - 3:
+        found = <const char*>memchr(at, 13, stop - at - 3)
+        if found == NULL:
+            return NULL
+        if found[1] == 10 and found[2] == 13 and found[3] == 10:
+            return found
+        at = found + 1
+    return NULL
+
+
+cdef class HeadScan:
+    """What a scan found; see heads_py."""
+
+    def __init__(self):
+        self.end = 0
+        self.line_end = 0
+        self.is_http_11 = True
+        self.is_origin_form = True
+        self.method = ""
+        self.target = EMPTY
+        self.raw_path = EMPTY
+        self.raw_query = EMPTY
+
+    cpdef int scan(self, bytes data, Py_ssize_t position) except -1:
+        """Look at the data from a position on, where a message starts; returns one of the states above."""
+        cdef const char* base = PyBytes_AS_STRING(data)
+        cdef const char* stop = base + PyBytes_GET_SIZE(data)
+        cdef const char* line_end = find_crlf(base + position, stop)
+        cdef const char* end
+        if line_end == NULL:
+            return 0
+        self.line_end = line_end - base
+        if not self.split_line(base + position, line_end):
+            return 1
+        end = find_head_end(line_end, stop)
+        if end == NULL:
+            return 2
+        self.end = end - base + 4
+        return 3
+
+    cdef bint split_line(self, const char* start, const char* stop) except -1:
+        cdef const char* space = <const char*>memchr(start, 32, stop - start)
+        cdef const char* version = stop - 9
+        cdef const char* target
+        cdef const char* mark
+        cdef Py_ssize_t size
+        if space == NULL or version <= space + 1 or version - space - 1 > MAX_TARGET:
+            return False
+        target = space + 1
+        size = version - target
+        if memcmp(version, b" HTTP/1.", 8) != 0 or not (version[8] == c"1" or version[8] == c"0"):
+            return False
+        if memchr(target, 32, size) != NULL or memchr(target, c"#", size) != NULL:
+            return False
+        self.is_http_11 = version[8] == c"1"
+        if not self.take_method(start, space - start):
+            return False
+        self.target = PyBytes_FromStringAndSize(target, size)
+        self.is_origin_form = target[0] == c"/"
+        if self.is_origin_form:
+            mark = <const char*>memchr(target, c"?", size)
+            if mark == NULL:
+                self.raw_path = self.target
+                self.raw_query = EMPTY
+            else:
+                self.raw_path = PyBytes_FromStringAndSize(target, mark - target)
+                self.raw_query = PyBytes_FromStringAndSize(mark + 1, version - mark - 1)
+        return True
+
+    cdef bint take_method(self, const char* start, Py_ssize_t size) except -1:
+        if size == 3 and memcmp(start, b"GET", 3) == 0:
+            self.method = GET
+            return True
+        if size == 4 and memcmp(start, b"POST", 4) == 0:
+            self.method = POST
+            return True
+        known = METHODS.get(PyBytes_FromStringAndSize(start, size))
+        if known is None:
+            return False
+        self.method = known
+        return True
+
+
+cdef inline bint is_name(const char* name, const char* known, Py_ssize_t size) noexcept:
+    """Compare a name, in any case, with a lower-case one of the same size."""
+    cdef Py_ssize_t index
+    cdef unsigned char octet
+    for index in range(size):
+        octet = <unsigned char>name[index]
+        if c"A" <= octet <= c"Z":
+            octet |= 32
+        if octet != <unsigned char>known[index]:
+            return False
+    return True
+
+
+cpdef bytes lowered(bytes name):
+    """Return a field name in lower case."""
+    cdef const char* octets = PyBytes_AS_STRING(name)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(name)
+    cdef Py_ssize_t index
+    cdef char* copy
+    cdef bytes result
+    if size == 4 and is_name(octets, b"host", 4):
+        return HOST_NAME
+    if size == 6 and is_name(octets, b"accept", 6):
+        return ACCEPT_NAME
+    if size == 6 and is_name(octets, b"cookie", 6):
+        return COOKIE_NAME
+    if size == 10 and is_name(octets, b"user-agent", 10):
+        return USER_AGENT_NAME
+    if size == 10 and is_name(octets, b"connection", 10):
+        return CONNECTION_NAME
+    if size < 2:
+        return name.lower()  # the interpreter shares objects of one octet and none
+    result = PyBytes_FromStringAndSize(octets, size)
+    copy = PyBytes_AS_STRING(result)
+    for index in range(size):
+        if c"A" <= copy[index] <= c"Z":
+            copy[index] |= 32
+    return result
+
+
+cpdef int kind_of(bytes name) except -1:
+    """Tell which of the fields that steer HTTP/1.1 a lower-case name is, or NO_KIND."""
+    cdef const char* octets = PyBytes_AS_STRING(name)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(name)
+    if size == 4:
+        return 1 if memcmp(octets, b"host", 4) == 0 else 0
+    if size == 14:
+        return 2 if memcmp(octets, b"content-length", 14) == 0 else 0
+    if size == 17:
+        return 3 if memcmp(octets, b"transfer-encoding", 17) == 0 else 0
+    if size == 10:
+        return 4 if memcmp(octets, b"connection", 10) == 0 else 0
+    if size == 6:
+        return 5 if memcmp(octets, b"expect", 6) == 0 else 0
+    if size == 7:
+        return 6 if memcmp(octets, b"upgrade", 7) == 0 else 0
+    return 0
+
+
+cpdef bint has_null(bytes raw) except -1:
+    """Tell whether octets contain ``null``: JSON text without it holds no NaN that became one."""
+    cdef const char* at = PyBytes_AS_STRING(raw)
+    cdef const char* stop = at + PyBytes_GET_SIZE(raw)
+    while at < stop - 3:
+        at = <const char*>memchr(at, c"n", stop - at - 3)
+        if at == NULL:
+            return False
+        if memcmp(at, b"null", 4) == 0:
+            return True
+        at += 1
+    return False

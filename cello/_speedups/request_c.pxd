@@ -1,0 +1,33 @@
+cimport cython
+
+@cython.final
+@cython.freelist(64)
+cdef class Request:
+    cdef public str method
+    cdef public bytes raw_path
+    cdef public bytes raw_query
+    cdef public list fields
+    cdef public bytes authority
+    cdef public str scheme
+    cdef public str http_version
+    cdef public object client
+    cdef public object content_length
+    cdef public bint has_body
+    cdef public bint expects_continue
+    cdef public dict _params
+    cdef public object app
+    cdef public object route
+    cdef public object _exchange
+    cdef public bytes _body
+    cdef public str _path
+    cdef public object _query
+    cdef public object _headers
+    cdef public dict _cookies
+    cdef public object _form
+    cdef public object _json
+    cdef public dict _context
+    cdef public str _request_id
+
+@cython.locals(request=Request)
+cpdef Request make_request(str method, bytes raw_path, bytes raw_query, list fields, bytes authority, str scheme,
+                           str http_version, object client)

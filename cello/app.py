@@ -1,0 +1,383 @@
+"""The application: registration of routes, hooks and middleware, and ``run()`` over it.
+
+App is the facade on top of all layers: it holds the registries of the layers below and hands them to the server,
+which knows no App. Everything may be registered until the application starts; then the chains are composed once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .config import (
+    ClusterConfig,
+    Http2Config,
+    Http3Config,
+    LimitsConfig,
+    RunArguments,
+    RunOptions,
+    TimeoutConfig,
+    TlsConfig,
+    refuse_unbuilt,
+    resolve_options,
+)
+from .dispatch import build
+from .errors import ConfigError, RouteError, StartError
+from .lifespan import Lifespan, State
+from .middleware import Parts, is_async
+from .routing import Route, RouteTable, place_of
+from .threads import HandlerPool
+from .types import Handler
+
+if TYPE_CHECKING:
+    from .cli import Overrides
+
+HandlerT = TypeVar("HandlerT", bound=Handler)
+logger = logging.getLogger("cello")
+
+
+class App:
+    """A web application: routes, hooks and middleware, served by ``run()``.
+
+    The constructor takes no arguments: everything is configured by method calls and by ``run()``.
+    """
+
+    def __init__(self) -> None:
+        self._table = RouteTable()
+        self._parts = Parts()
+        self._lifespan = Lifespan()
+        self._has_logging = False
+
+    # Routes.
+
+    def route(
+        self,
+        path: str,
+        methods: Sequence[str] = ("GET",),
+        *,
+        tags: Sequence[str] | None = None,
+        summary: str | None = None,
+        description: str | None = None,
+        name: str | None = None,
+        blocking: bool | None = None,
+        timeout: float | None = None,
+        max_request_size: int | None = None,
+        stream: bool = False,
+    ) -> Callable[[HandlerT], HandlerT]:
+        """Register the decorated handler for a path template and methods.
+
+        ``blocking=False`` runs a ``def`` handler on the event loop's thread, True and None in a handler thread.
+        ``timeout`` is the route's own response_timeout in seconds, ``max_request_size`` its own limit of bytes.
+        With ``stream=True`` the handler, an ``async def``, is called before the body has come and reads it with
+        ``async for chunk in request.stream()``. Raises RouteError.
+        """
+        options = {
+            "tags": tuple(tags or ()),
+            "summary": summary,
+            "description": description,
+            "name": name,
+            "blocking": blocking,
+            "timeout": timeout,
+            "max_request_size": max_request_size,
+            "stream": stream,
+        }
+
+        def register(handler: HandlerT) -> HandlerT:
+            self._add_route(path, methods, handler, options)
+            return handler
+
+        return register
+
+    def _add_route(self, path: str, methods: Sequence[str], handler: Handler, options: dict[str, Any]) -> None:
+        if isinstance(methods, str):
+            raise RouteError(f"methods is a list such as [{methods!r}], got the str {methods!r}")
+        check_handler(handler, path)
+        if options["stream"] and not is_async(handler) and not inspect.isasyncgenfunction(handler):
+            raise RouteError(
+                f"route {path} ({place_of(handler)}): stream=True needs an `async def` handler, since only that can "
+                "read the body as it comes"
+            )
+        self._table.add(Route(path, tuple(methods), handler, **options))
+
+    def get(self, path: str, **options: Any) -> Callable[[HandlerT], HandlerT]:
+        """Register a handler for GET, which answers HEAD as well; options as in ``route``."""
+        return self.route(path, ("GET",), **options)
+
+    def post(self, path: str, **options: Any) -> Callable[[HandlerT], HandlerT]:
+        """Register a handler for POST; options as in ``route``."""
+        return self.route(path, ("POST",), **options)
+
+    def put(self, path: str, **options: Any) -> Callable[[HandlerT], HandlerT]:
+        """Register a handler for PUT; options as in ``route``."""
+        return self.route(path, ("PUT",), **options)
+
+    def patch(self, path: str, **options: Any) -> Callable[[HandlerT], HandlerT]:
+        """Register a handler for PATCH; options as in ``route``."""
+        return self.route(path, ("PATCH",), **options)
+
+    def delete(self, path: str, **options: Any) -> Callable[[HandlerT], HandlerT]:
+        """Register a handler for DELETE; options as in ``route``."""
+        return self.route(path, ("DELETE",), **options)
+
+    def options(self, path: str, **options: Any) -> Callable[[HandlerT], HandlerT]:
+        """Register a handler for OPTIONS, in place of the automatic answer; options as in ``route``."""
+        return self.route(path, ("OPTIONS",), **options)
+
+    def head(self, path: str, **options: Any) -> Callable[[HandlerT], HandlerT]:
+        """Register a handler for HEAD, in place of GET's; options as in ``route``."""
+        return self.route(path, ("HEAD",), **options)
+
+    @property
+    def routes(self) -> list[Route]:
+        """The routes, in order of registration."""
+        return list(self._table.routes)
+
+    def url_for(self, name: str, /, **params: Any) -> str:
+        """Build the path of a route by its name; raises RouteError."""
+        return self._table.url_for(name, **params)
+
+    # What runs around the handlers.
+
+    def use(self, middleware: HandlerT) -> HandlerT:
+        """Add a middleware ``mw(request, call_next)``, plain or async; the first added is the outermost.
+
+        ``call_next(request)`` gives the Response of the rest of the chain (awaited in an async middleware).
+        """
+        self._parts.middlewares.append(_checked("use", middleware, 2))
+        return middleware
+
+    def before_request(self, hook: HandlerT) -> HandlerT:
+        """Call ``hook(request)`` before a request is handled; anything but None that it returns is the answer."""
+        self._parts.before.append(_checked("before_request", hook, 1))
+        return hook
+
+    def after_request(self, hook: HandlerT) -> HandlerT:
+        """Call ``hook(request, response)`` with every answer; anything but None that it returns replaces it."""
+        self._parts.after.append(_checked("after_request", hook, 2))
+        return hook
+
+    def exception_handler(self, kind: type[BaseException] | int) -> Callable[[HandlerT], HandlerT]:
+        """Have the decorated ``handler(request, exc)`` answer for an exception class, or for a status.
+
+        The nearest class wins; a status is that of an HTTPError, and 500 stands for any other exception.
+        """
+        is_status = isinstance(kind, int) and not isinstance(kind, bool) and 400 <= kind <= 599
+        if not is_status and not (isinstance(kind, type) and issubclass(kind, Exception)):
+            raise ConfigError(f"exception_handler() takes an exception class or a status of 400 to 599, got {kind!r}")
+
+        def register(handler: HandlerT) -> HandlerT:
+            self._parts.exceptions[kind] = _checked("exception_handler", handler, 2)
+            return handler
+
+        return register
+
+    def enable_logging(self) -> None:
+        """Log requests also in production; ``--no-logs`` and ``logs=False`` win."""
+        self._has_logging = True
+
+    # Startup, shutdown, state.
+
+    @property
+    def state(self) -> State:
+        """What startup hooks hand to handlers."""
+        return self._lifespan.state
+
+    @property
+    def lifespan(self) -> Any:
+        """A callable that takes the application and returns an async context manager, entered around serving."""
+        return self._lifespan.context_manager
+
+    @lifespan.setter
+    def lifespan(self, context_manager: Any) -> None:
+        if context_manager is not None and not callable(context_manager):
+            raise ConfigError(f"app.lifespan is a callable that returns an async context manager, got {context_manager!r}")
+        self._lifespan.context_manager = context_manager
+
+    def on_event(self, event: str) -> Callable[[HandlerT], HandlerT]:
+        """Register the decorated hook for "startup" or "shutdown"."""
+
+        def register(hook: HandlerT) -> HandlerT:
+            self._lifespan.add(event, hook)
+            return hook
+
+        return register
+
+    def on_startup(self, hook: HandlerT) -> HandlerT:
+        """Run a hook, plain or async, before the first request; it may take the application."""
+        self._lifespan.add("startup", hook)
+        return hook
+
+    def on_shutdown(self, hook: HandlerT) -> HandlerT:
+        """Run a hook, plain or async, after the last request; it may take the application."""
+        self._lifespan.add("shutdown", hook)
+        return hook
+
+    # The application as the server sees it.
+
+    def build(self, pool: HandlerPool, options: RunOptions) -> Any:
+        """Compose the chains and return the dispatcher of a run; called by the server."""
+        return build(
+            self,
+            self._table,
+            self._parts,
+            pool,
+            debug=options.debug,
+            max_request_bytes=options.limits.max_request_size,
+            response_seconds=options.timeout.response_timeout,
+        )
+
+    async def startup(self) -> None:
+        """Run the startup hooks; called by the server. Raises StartError."""
+        await self._lifespan.startup(self)
+
+    async def shutdown(self) -> None:
+        """Run the shutdown hooks; called by the server."""
+        await self._lifespan.shutdown(self)
+
+    # Serving.
+
+    def run(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        debug: bool | None = None,
+        env: str | None = None,
+        workers: int | None = None,
+        reload: bool = False,
+        logs: bool | None = None,
+        *,
+        tls: TlsConfig | None = None,
+        http2: Http2Config | None = None,
+        http3: Http3Config | None = None,
+        cluster: ClusterConfig | None = None,
+        timeout: TimeoutConfig | None = None,
+        limits: LimitsConfig | None = None,
+        argv: Sequence[str] | None = None,
+    ) -> None:
+        """Serve until SIGINT or SIGTERM.
+
+        The command line wins over the arguments; ``argv=[]`` reads none. Raises ConfigError for an argument that is
+        wrong; what keeps the server from starting is one line on stderr and exit status 1 (SystemExit).
+        """
+        arguments = RunArguments(
+            host=host, port=port, debug=debug, env=env, workers=workers, reload=reload, logs=logs, tls=tls,
+            http2=http2, http3=http3, cluster=cluster, timeout=timeout, limits=limits,
+        )  # fmt: skip
+        from .cli import parse_overrides
+
+        options = self.resolve(arguments, parse_overrides(argv))
+        if _is_loop_running():
+            raise ConfigError("app.run() starts an event loop, and one is running here: use `await app.serve(...)`")
+        from .server.worker import run
+
+        configure_logging()
+        try:
+            run(self, options)
+        except StartError as exc:
+            print(f"cello: {exc}", file=sys.stderr, flush=True)
+            raise SystemExit(exc.exit_status) from None
+
+    async def serve(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        debug: bool | None = None,
+        env: str | None = None,
+        workers: int | None = None,
+        reload: bool = False,
+        logs: bool | None = None,
+        *,
+        tls: TlsConfig | None = None,
+        http2: Http2Config | None = None,
+        http3: Http3Config | None = None,
+        cluster: ClusterConfig | None = None,
+        timeout: TimeoutConfig | None = None,
+        limits: LimitsConfig | None = None,
+        argv: Sequence[str] | None = (),
+    ) -> None:
+        """Serve inside the running event loop until this coroutine is cancelled, which stops gracefully.
+
+        Parameters as in ``run``, except that no command line is read unless ``argv=None`` asks for it; signals are
+        left to the caller. Raises ConfigError and StartError.
+        """
+        arguments = RunArguments(
+            host=host, port=port, debug=debug, env=env, workers=workers, reload=reload, logs=logs, tls=tls,
+            http2=http2, http3=http3, cluster=cluster, timeout=timeout, limits=limits,
+        )  # fmt: skip
+        from .cli import parse_overrides
+        from .server.sockets import bind
+        from .server.worker import Worker, announce
+
+        options = self.resolve(arguments, parse_overrides(argv))
+        worker = Worker(self, options, bind(options.host, options.port))
+        await worker.serve(lambda: announce(worker, options))
+
+    def resolve(self, arguments: RunArguments, overrides: Overrides | None = None) -> RunOptions:
+        """Lay the command line over run()'s arguments; refuses what is not built yet. Raises ConfigError."""
+        for flag in overrides.unknown if overrides is not None else ():
+            from .cli import default_prog
+
+            print(flag.warning(default_prog()), file=sys.stderr, flush=True)
+        given = overrides.parameters() if overrides is not None else {}
+        options = resolve_options(arguments, given, enable_logging=self._has_logging)
+        refuse_unbuilt(options)
+        for warning in options.warnings:
+            logger.warning(warning)
+        return options
+
+
+def check_handler(handler: Any, path: str) -> None:
+    """Check that a handler can be called with one request; raises RouteError."""
+    if not callable(handler):
+        raise RouteError(f"route {path}: a handler must be callable, got {handler!r}")
+    try:
+        inspect.signature(handler).bind(object())
+    except TypeError:
+        raise RouteError(
+            f"route {path}: the handler {place_of(handler)} must take one argument, the request: "
+            f"def {getattr(handler, '__name__', 'handler')}(request)"
+        ) from None
+    except ValueError:  # a builtin without a signature
+        return
+
+
+def _checked(what: str, function: Any, arguments: int) -> Any:
+    """Check that a hook or middleware can be called with so many arguments; raises ConfigError."""
+    expected = {
+        "use": "(request, call_next)",
+        "before_request": "(request)",
+        "after_request": "(request, response)",
+        "exception_handler": "(request, exc)",
+    }[what]
+    if not callable(function):
+        raise ConfigError(f"{what} takes a function {expected}, got {function!r}")
+    try:
+        inspect.signature(function).bind(*[object()] * arguments)
+    except TypeError:
+        raise ConfigError(f"{what} takes a function {expected}; {place_of(function)} takes other arguments") from None
+    except ValueError:
+        return function
+    return function
+
+
+def _is_loop_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def configure_logging() -> None:
+    """Give the "cello" logger a handler on stderr, unless the application has configured logging itself."""
+    if logger.handlers or logging.getLogger().handlers:
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger.addHandler(handler)
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)

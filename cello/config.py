@@ -1,0 +1,376 @@
+"""The public config classes, and what run() makes of its arguments.
+
+Validation only: nothing here opens a socket, reads a file or a clock. A value is checked when it is given, so
+that the traceback ends at the line that gave it. What cannot be right on its own is refused by the class;
+what cannot be right together (HTTP/2 without TLS) by ``resolve_options``; what this version cannot do yet by
+``refuse_unbuilt``.
+
+Integer ranges are ``range`` objects, so that a check and the words that describe it cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from .errors import ConfigError
+
+ENVIRONMENTS = ("development", "production")
+PORTS = range(65536)
+WORKERS = range(1, 1025)
+
+_PROCESSES = range(1, 1025)
+_COUNTS = range(1, 2**31)
+_BODY_BYTES = range(2**63)  # a Content-Length over this is refused on the wire
+_H2_STREAMS = range(1, 2**32)  # RFC 9113 6.5.2, without 0: a server that takes no stream serves nothing
+_H2_WINDOWS = range(2**31)  # RFC 9113 6.5.2
+_H2_FRAMES = range(2**14, 2**24)  # RFC 9113 6.5.2
+_MOST_SECONDS = 2**31 - 1
+_PASSWORD_BYTES = 1024  # OpenSSL's PEM_BUFSIZE
+_TLS_VERSIONS = ("1.2", "1.3")
+
+Path = str | os.PathLike[str]
+Seconds = int | float
+
+
+def in_words(allowed: range) -> str:
+    """Describe a range of integers, for a message."""
+    return f"an int from {allowed[0]} to {allowed[-1]}"
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """Find the one choice that a misspelt or shortened word most likely means, or None."""
+    names = {choice.lstrip("-").lower(): choice for choice in choices}
+    bare = word.lstrip("-").lower()
+    starting = [name for name in names if bare and name.startswith(bare)]
+    close = starting if len(starting) == 1 else difflib.get_close_matches(bare, names, n=1)
+    return names[close[0]] if close else None
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Render the nearest choice as the end of a message, or nothing."""
+    choice = nearest(word, choices)
+    return f" (did you mean {choice!r}?)" if choice else ""
+
+
+def _refusal(owner: str, name: str, value: object, expected: str) -> ConfigError:
+    shown = repr(value)
+    if len(shown) > 100:
+        shown = f"{shown[:97]}..."
+    return ConfigError(f"{owner}({name}={shown}): expected {expected}")
+
+
+def _check_bool(owner: str, name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise _refusal(owner, name, value, "True or False")
+
+
+def _check_int(owner: str, name: str, value: object, allowed: range, unit: str = "") -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
+        raise _refusal(owner, name, value, in_words(allowed) + unit)
+
+
+def _check_seconds(owner: str, name: str, value: object, way_out: str = "") -> None:
+    # The comparison is False for NaN, and refuses infinity.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST_SECONDS:
+        expected = f"a number of seconds above 0 and at most {_MOST_SECONDS}{way_out}"
+        raise _refusal(owner, name, value, expected)
+
+
+def _check_path(owner: str, name: str, value: object) -> None:
+    path = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise _refusal(owner, name, value, "the path of a PEM file (str or os.PathLike)")
+
+
+def _check_password(owner: str, name: str, value: object) -> None:
+    """Check a password without ever showing it."""
+    if not isinstance(value, str):
+        got = f"a value of type {type(value).__name__}"
+        raise ConfigError(f"{owner}({name}=...): expected a str or None, got {got}")
+    try:
+        size = len(value.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        size = 0
+    if not 0 < size <= _PASSWORD_BYTES:
+        raise ConfigError(
+            f"{owner}({name}=...): expected 1 to {_PASSWORD_BYTES} bytes of UTF-8, or None for a key without "
+            "a password (the value is not shown)"
+        )
+
+
+def _check_host(owner: str, name: str, value: object) -> None:
+    if not isinstance(value, str) or not is_host(value):
+        raise _refusal(owner, name, value, HOST_IN_WORDS)
+
+
+HOST_IN_WORDS = "an IP address or a host name, without spaces, scheme or path (str)"
+
+
+def is_host(text: str) -> bool:
+    """Tell whether a text can be an address or a name; whether it exists is for the resolver to say."""
+    return bool(text) and not any(char.isspace() or char in "/\\" or ord(char) < 32 for char in text)
+
+
+def _check_kind(owner: str, name: str, value: object, kind: type) -> None:
+    # The type alone is shown: a dict given by mistake may hold a password.
+    if value is not None and not isinstance(value, kind):
+        got = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+        raise ConfigError(f"app.run({name}=...): expected a {kind.__name__}(...) or None, got {got}")
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConfig:
+    """Certificate and key that the server shows, as PEM files.
+
+    ``cert_path`` holds the certificate and then its chain, ``key_path`` the private key; ``key_password``
+    opens an encrypted key. With ``client_ca_path`` every client must show a certificate that one of these
+    authorities signed. ``min_version`` is the oldest TLS version that is spoken. The files are read at the
+    start, and again when they change. Raises ConfigError.
+    """
+
+    cert_path: Path
+    key_path: Path
+    key_password: str | None = field(default=None, repr=False)
+    client_ca_path: Path | None = None
+    min_version: Literal["1.2", "1.3"] = "1.2"
+
+    def __post_init__(self) -> None:
+        _check_path("TlsConfig", "cert_path", self.cert_path)
+        _check_path("TlsConfig", "key_path", self.key_path)
+        if self.key_password is not None:
+            _check_password("TlsConfig", "key_password", self.key_password)
+        if self.client_ca_path is not None:
+            _check_path("TlsConfig", "client_ca_path", self.client_ca_path)
+        if not isinstance(self.min_version, str) or self.min_version not in _TLS_VERSIONS:
+            raise _refusal("TlsConfig", "min_version", self.min_version, "'1.2' or '1.3' (str)")
+
+
+@dataclass(frozen=True, slots=True)
+class Http2Config:
+    """HTTP/2 and the settings that it announces (RFC 9113 6.5.2).
+
+    ``initial_window_size`` and ``max_frame_size`` are in bytes. Raises ConfigError.
+    """
+
+    enabled: bool = True
+    max_concurrent_streams: int = 100
+    initial_window_size: int = 65535
+    max_frame_size: int = 16384
+
+    def __post_init__(self) -> None:
+        _check_bool("Http2Config", "enabled", self.enabled)
+        _check_int("Http2Config", "max_concurrent_streams", self.max_concurrent_streams, _H2_STREAMS)
+        _check_int("Http2Config", "initial_window_size", self.initial_window_size, _H2_WINDOWS, " (bytes)")
+        _check_int("Http2Config", "max_frame_size", self.max_frame_size, _H2_FRAMES, " (bytes)")
+
+
+@dataclass(frozen=True, slots=True)
+class Http3Config:
+    """HTTP/3 over QUIC; ``max_idle_timeout`` is in seconds (RFC 9000 10.1). Raises ConfigError."""
+
+    enabled: bool = False
+    max_idle_timeout: Seconds = 30
+
+    def __post_init__(self) -> None:
+        _check_bool("Http3Config", "enabled", self.enabled)
+        _check_seconds("Http3Config", "max_idle_timeout", self.max_idle_timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """How many worker processes serve. Raises ConfigError."""
+
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        _check_int("ClusterConfig", "processes", self.processes, _PROCESSES)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutConfig:
+    """How long the server waits, in seconds; None switches a timeout off.
+
+    ``request_timeout`` is for receiving a whole request, ``response_timeout`` for the handler to answer,
+    ``keep_alive_timeout`` for an idle connection. Raises ConfigError.
+    """
+
+    request_timeout: Seconds | None = 30
+    response_timeout: Seconds | None = 30
+    keep_alive_timeout: Seconds | None = 75
+
+    def __post_init__(self) -> None:
+        for name in ("request_timeout", "response_timeout", "keep_alive_timeout"):
+            value = getattr(self, name)
+            if value is not None:
+                _check_seconds("TimeoutConfig", name, value, ", or None for no timeout")
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """How much the server takes: connections, bytes of a request's body, its header fields.
+
+    Raises ConfigError.
+    """
+
+    max_connections: int = 10_000
+    max_request_size: int = 10_485_760
+    max_headers: int = 100
+
+    def __post_init__(self) -> None:
+        _check_int("LimitsConfig", "max_connections", self.max_connections, _COUNTS)
+        _check_int("LimitsConfig", "max_request_size", self.max_request_size, _BODY_BYTES, " (bytes)")
+        _check_int("LimitsConfig", "max_headers", self.max_headers, _COUNTS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunArguments:
+    """The arguments of run(), as they were given, with run()'s defaults. Raises ConfigError."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    debug: bool | None = None
+    env: str | None = None
+    workers: int | None = None
+    reload: bool = False
+    logs: bool | None = None
+    tls: TlsConfig | None = None
+    http2: Http2Config | None = None
+    http3: Http3Config | None = None
+    cluster: ClusterConfig | None = None
+    timeout: TimeoutConfig | None = None
+    limits: LimitsConfig | None = None
+
+    def __post_init__(self) -> None:
+        _check_host("app.run", "host", self.host)
+        _check_int("app.run", "port", self.port, PORTS)
+        self._check_environment()
+        if self.workers is not None:
+            _check_int("app.run", "workers", self.workers, WORKERS)
+        for name in ("debug", "logs"):
+            if getattr(self, name) is not None:
+                _check_bool("app.run", name, getattr(self, name))
+        _check_bool("app.run", "reload", self.reload)
+        for name, kind in _CONFIG_KINDS.items():
+            _check_kind("app.run", name, getattr(self, name), kind)
+
+    def _check_environment(self) -> None:
+        if self.env is None or self.env in ENVIRONMENTS:
+            return
+        hint = did_you_mean(self.env, ENVIRONMENTS) if isinstance(self.env, str) else ""
+        raise _refusal("app.run", "env", self.env, f"'development' or 'production'{hint}")
+
+
+_CONFIG_KINDS: dict[str, type] = {
+    "tls": TlsConfig,
+    "http2": Http2Config,
+    "http3": Http3Config,
+    "cluster": ClusterConfig,
+    "timeout": TimeoutConfig,
+    "limits": LimitsConfig,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What run() does: every parameter with its default resolved.
+
+    ``warnings`` are lines for the log about arguments that have no effect here.
+    """
+
+    host: str
+    port: int
+    debug: bool
+    env: str
+    workers: int
+    reload: bool
+    logs: bool
+    tls: TlsConfig | None
+    http2: Http2Config | None
+    http3: Http3Config | None
+    cluster: ClusterConfig | None
+    timeout: TimeoutConfig
+    limits: LimitsConfig
+    warnings: tuple[str, ...] = ()
+
+
+def count_cpus() -> int:
+    """Count the CPUs that this process may use, which is what ``workers`` defaults to."""
+    process_cpu_count = getattr(os, "process_cpu_count", None)  # Python 3.13
+    if process_cpu_count is not None:
+        count = process_cpu_count()
+    elif hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count()
+    return min(count or 1, WORKERS[-1])
+
+
+def resolve_options(
+    arguments: RunArguments, overrides: Mapping[str, Any] | None = None, *, enable_logging: bool = False
+) -> RunOptions:
+    """Lay the command line over run()'s arguments and fill in the defaults.
+
+    ``overrides`` maps names of parameters to values and wins; ``enable_logging`` says that the application
+    asked for request logging. Raises ConfigError for values that do not go together.
+    """
+    given = replace(arguments, **(overrides or {}))
+    _check_tls_is_there(given)
+    env = given.env or ENVIRONMENTS[0]
+    is_development = env == "development"
+    warnings = []
+    if given.reload and not is_development:
+        warnings.append("reload=True has no effect with env='production': hot reload is for development")
+    return RunOptions(
+        host=given.host,
+        port=given.port,
+        debug=is_development if given.debug is None else given.debug,
+        env=env,
+        workers=count_cpus() if given.workers is None else given.workers,
+        reload=given.reload and is_development,
+        logs=is_development or enable_logging if given.logs is None else given.logs,
+        tls=given.tls,
+        http2=given.http2,
+        http3=given.http3,
+        cluster=given.cluster,
+        timeout=given.timeout or TimeoutConfig(),
+        limits=given.limits or LimitsConfig(),
+        warnings=tuple(warnings),
+    )
+
+
+def _check_tls_is_there(given: RunArguments) -> None:
+    if given.tls is not None:
+        return
+    for name, title, config in (("http2", "HTTP/2", given.http2), ("http3", "HTTP/3", given.http3)):
+        if config is not None and config.enabled:
+            raise ConfigError(
+                f"{name}={type(config).__name__}(enabled=True): {title} requires TLS; give "
+                f"tls=TlsConfig(cert_path=..., key_path=...) as well, or leave {name} out"
+            )
+
+
+def refuse_unbuilt(options: RunOptions) -> None:
+    """Refuse what this version of Cello cannot do yet, so that no option is accepted and ignored.
+
+    Raises ConfigError with the way out.
+    """
+    missing = "is not built yet in this version of Cello"
+    cluster, http2, http3 = options.cluster, options.http2, options.http3
+    if cluster is not None and cluster.processes > 1:
+        raise ConfigError(
+            f"cluster={cluster!r}: the cluster {missing}; leave cluster out or pass "
+            "ClusterConfig(processes=1) to serve from one process"
+        )
+    if options.reload:
+        raise ConfigError(f"reload=True: hot reload {missing}; leave reload and --reload out")
+    for name, title, config in (("http2", "HTTP/2", http2), ("http3", "HTTP/3", http3)):
+        if config is not None and config.enabled:
+            kind = type(config).__name__
+            raise ConfigError(
+                f"{name}={kind}(enabled=True): {title} {missing}; leave {name} out or pass "
+                f"{kind}(enabled=False) to serve HTTP/1.1"
+            )

@@ -1,0 +1,346 @@
+"""The dispatch core's cold half: errors, conversion, the threads, streams, and the start of an application.
+
+The hot half, which runs per request, is ``_speedups/dispatch_py.py``; it calls ``Core`` for whatever is not the straight
+way. ``build`` puts both together for a run: every route gets its Endpoint, with its chain composed and its lane
+chosen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable
+from contextvars import copy_context
+from math import inf
+from time import monotonic
+from typing import Any
+
+from ._speedups import INLINE, TASK, THREAD, Dispatcher, Endpoint
+from .errors import ClientDisconnected, HTTPError, ResponseError
+from .json_codec import check_finite, encode, encode_unchecked, explain
+from .middleware import Parts, Tools, compose
+from .problems import exception_members, prefers_json, problem, render_text
+from .response import OCTET_STREAM, TEXT, Response
+from .returns import to_response
+from .routing import Route, RouteTable, place_of
+from .status import has_body
+from .threads import HandlerPool, call_soon
+from .types import Fields, Stream
+
+logger = logging.getLogger("cello")
+
+PROBLEM = "application/problem+json"
+_EXHAUSTED: Any = object()
+
+
+class Core:
+    """What the hot half asks for: failures as responses, results as responses, answers out, calls in threads."""
+
+    def __init__(self, pool: HandlerPool, *, debug: bool) -> None:
+        self.pool = pool
+        self.debug = debug
+        self.check_json = check_finite
+        self.explain_json = explain
+
+    # Errors.
+
+    def failure(self, request: Any, exc: BaseException) -> Response:
+        """Return the answer for what a handler raised, and log what the application did not mean to raise."""
+        if isinstance(exc, HTTPError):
+            return self._problem(request, exc.status, exc.detail, exc if exc.status >= 500 else None, exc.headers)
+        if isinstance(exc, ClientDisconnected):
+            return self._problem(request, 400, "the client left before the request was complete", None)
+        logger.error(
+            "%s %s failed in %s, request id %s",
+            request.method,
+            request.raw_path.decode("latin-1"),
+            place_of(request.route.handler) if request.route is not None else "the dispatch core",
+            request.request_id,
+            exc_info=exc,
+        )
+        if self.debug:
+            return self._problem(request, 500, f"{type(exc).__name__}: {exc}", exc)
+        return self._problem(request, 500, f"request id {request.request_id}", None)
+
+    def overdue(self, request: Any, elapsed_seconds: float) -> Response:
+        """Return the 504 for a handler that took longer than its response_timeout."""
+        route = request.route
+        logger.warning(
+            "%s %s took over %.3f s, which is longer than its response_timeout: %s",
+            request.method,
+            request.raw_path.decode("latin-1"),
+            elapsed_seconds,
+            place_of(route.handler) if route is not None else "no route",
+        )
+        return self._problem(request, 504, "the handler did not answer in time", None)
+
+    def refuse(self, request: Any, stream: Stream, status: int, detail: str) -> None:
+        """Answer a request that never reaches a handler."""
+        headers = {"retry-after": "1"} if status == 503 else {}
+        self.send(request, stream, self._problem(request, status, detail, None, headers))
+
+    def refuse_size(self, request: Any, stream: Stream, limit_bytes: int) -> None:
+        """Answer 413 to a request whose body is, or has become, too large (RFC 9110 15.5.14)."""
+        self.refuse(request, stream, 413, f"the request's body is over {limit_bytes} bytes")
+
+    def _problem(
+        self,
+        request: Any,
+        status: int,
+        detail: str | None,
+        exc: BaseException | None,
+        headers: dict[str, str] | None = None,
+    ) -> Response:
+        extra = exception_members(exc) if exc is not None and self.debug else {}
+        members = problem(status, detail, request.raw_path.decode("latin-1"), **extra)
+        if prefers_json(request.headers.get("accept")):
+            response = Response(encode(members), status, headers, content_type=PROBLEM)
+        else:
+            response = Response(render_text(members), status, headers, content_type=TEXT)
+        response.append_header("vary", "accept")
+        return response
+
+    # Results.
+
+    def as_response(self, request: Any, result: Any) -> Response:
+        """Turn a return value into a response; one that cannot be is a 500."""
+        try:
+            return to_response(result)
+        except Exception as exc:  # the boundary: a bad return value is the handler's error
+            return self.failure(request, exc)
+
+    def respond_or_raise(self, request: Any, result: Any) -> Response:
+        """Turn a return value into a response, for middleware; errors are raised."""
+        return to_response(result)
+
+    def send(self, request: Any, stream: Stream, response: Response) -> None:
+        """Send a whole answer; HEAD, 204 and 304 have no body (RFC 9110 6.4.1, 9.3.2)."""
+        body: bytes = response.body
+        status = response.status
+        fields, declared = _split_length(response.headers.raw)
+        if not has_body(status):
+            stream.respond(status, fields, b"", -1)
+        elif request.method == "HEAD":
+            stream.respond(status, fields, b"", declared if declared >= 0 and not body else len(body))
+        else:
+            stream.respond(status, fields, body, len(body))
+
+    async def send_stream(self, exchange: Any, response: Response) -> None:
+        """Send a streamed answer: its first piece is awaited before the head, so that what fails early is a 500."""
+        request, stream = exchange.request, exchange.stream
+        pieces = _Pieces(response.body, None if _is_pinned(exchange) else self.pool)
+        try:
+            await self._pump(exchange, request, stream, response, pieces)
+        except (ClientDisconnected, asyncio.CancelledError):
+            exchange.is_done = True
+            if not exchange.is_gone and exchange.has_begun:
+                stream.reset("the answer was cancelled")
+        except BaseException as exc:  # noqa: BLE001 - the boundary: the generator is the handler's code
+            self._break_off(exchange, exc)
+        finally:
+            await pieces.close()
+
+    async def _pump(self, exchange: Any, request: Any, stream: Stream, response: Response, pieces: _Pieces) -> None:
+        fields, declared = _split_length(response.headers.raw)
+        carries = has_body(response.status) and request.method != "HEAD"
+        piece = await pieces.next() if carries else _EXHAUSTED
+        if exchange.is_done:
+            return
+        exchange.has_begun = True
+        if isinstance(piece, str) and response.headers.get("content-type") == OCTET_STREAM:
+            fields = [(name, TEXT.encode() if name == b"content-type" else value) for name, value in fields]
+        stream.head(response.status, fields, declared if has_body(response.status) else -1, carries)
+        sent = 0
+        while piece is not _EXHAUSTED:
+            octets = _as_octets(piece)
+            sent += len(octets)
+            if 0 <= declared < sent:
+                raise ResponseError(f"the streamed body is longer than its Content-Length of {declared} bytes")
+            stream.data(octets)
+            await stream.drain()
+            if exchange.is_done:
+                return
+            piece = await pieces.next()
+        if exchange.is_done:
+            return
+        if carries and sent < declared:
+            raise ResponseError(f"the streamed body has {sent} bytes, its Content-Length says {declared}")
+        exchange.is_done = True
+        stream.end()
+
+    def _break_off(self, exchange: Any, exc: BaseException) -> None:
+        request, stream = exchange.request, exchange.stream
+        if exchange.is_done:
+            self.note_late(exchange, exc)
+            return
+        exchange.is_done = True
+        if exchange.has_begun:
+            self.failure(request, exc)  # for the log; the answer itself is out
+            stream.reset("the handler failed after its answer had begun")
+        else:
+            self.send(request, stream, self.failure(request, exc))
+
+    # Threads.
+
+    def run_in_thread(self, exchange: Any) -> None:
+        """Call an exchange's handler in a handler thread; ``exchange.deliver`` gets what comes of it."""
+        loop = asyncio.get_running_loop()
+        context = copy_context()
+
+        def job() -> None:
+            result, raised = None, None
+            try:
+                result = context.run(exchange.endpoint.call, exchange.request)
+            except BaseException as exc:  # noqa: BLE001 - becomes an answer on the loop's thread
+                raised = exc
+            call_soon(loop, exchange.deliver, result, raised)
+
+        self.pool.submit(job)
+
+    def note_late(self, exchange: Any, exc: BaseException | None) -> None:
+        """Log a result that came after its exchange was over."""
+        if exchange.is_gone or isinstance(exc, asyncio.CancelledError):
+            return
+        request = exchange.request
+        logger.warning(
+            "%s %s: a late result was dropped, %.3f s after the handler was called%s",
+            request.method,
+            request.raw_path.decode("latin-1"),
+            monotonic() - exchange.started_at,
+            f" ({type(exc).__name__}: {exc})" if exc is not None else "",
+        )
+
+    def discard(self, result: Any) -> None:
+        """Close what nobody will iterate."""
+        body = result.body if isinstance(result, Response) else result
+        for candidate in (body, result):
+            if inspect.isgenerator(candidate) or inspect.iscoroutine(candidate):
+                candidate.close()
+
+
+class _Pieces:
+    """The pieces of a streamed body, whichever kind of iterator makes them.
+
+    A plain iterator may block, so each step runs in a handler thread unless its route is pinned to the loop.
+    """
+
+    def __init__(self, body: Any, pool: HandlerPool | None) -> None:
+        self._pool = pool
+        self._is_async = hasattr(body, "__aiter__")
+        self._iterator = body.__aiter__() if self._is_async else body
+
+    async def next(self) -> Any:
+        if self._is_async:
+            return await anext(self._iterator, _EXHAUSTED)
+        if self._pool is None:
+            await asyncio.sleep(0)  # a long stream leaves the loop to others between two pieces
+            return next(self._iterator, _EXHAUSTED)
+        return await self._pool.run(next, self._iterator, _EXHAUSTED)
+
+    async def close(self) -> None:
+        close = getattr(self._iterator, "aclose" if self._is_async else "close", None)
+        if close is None:
+            return
+        try:
+            if self._is_async:
+                await close()
+            elif self._pool is None:
+                close()
+            else:
+                await self._pool.run(close)
+        except Exception as exc:
+            logger.error("closing a streamed body failed", exc_info=exc)
+
+
+def _is_pinned(exchange: Any) -> bool:
+    route = exchange.request.route
+    return route is not None and route.blocking is False
+
+
+def _as_octets(piece: Any) -> bytes:
+    if isinstance(piece, bytes):
+        return piece
+    if isinstance(piece, str):
+        return piece.encode()
+    if isinstance(piece, (bytearray, memoryview)):
+        return bytes(piece)
+    raise ResponseError(f"a streamed body yields bytes or str, got {type(piece).__name__}")
+
+
+def _split_length(fields: Fields) -> tuple[Fields, int]:
+    """Take Content-Length out of the fields: the adapter writes it. -1 where no number was declared."""
+    for name, value in fields:
+        if name == b"content-length":
+            declared = int(value) if value.isdigit() else -1
+            return [field for field in fields if field[0] != b"content-length"], declared
+    return fields, -1
+
+
+# The start of an application.
+
+
+def build(
+    app: Any,
+    table: RouteTable,
+    parts: Parts,
+    pool: HandlerPool,
+    *,
+    debug: bool,
+    max_request_bytes: int,
+    response_seconds: float | None,
+) -> Dispatcher:
+    """Compose every route's chain, choose its lane, and return the dispatcher of this run."""
+    core = Core(pool, debug=debug)
+    tools = Tools(respond=core.respond_or_raise, failure=core.failure, pool=pool)
+    default_seconds = inf if response_seconds is None else float(response_seconds)
+    for route in table.routes:
+        call, is_coroutine = compose(route.handler, parts, tools, is_pinned=route.blocking is False)
+        seconds = default_seconds if route.timeout is None else float(route.timeout)
+        limit = max_request_bytes if route.max_request_size is None else route.max_request_size
+        route.call = Endpoint(call, _lane(route, parts, is_coroutine), route, route.stream, limit, seconds)
+    call, is_coroutine = compose(_unmatched(table), parts, tools, is_pinned=True)
+    lane = TASK if is_coroutine else THREAD if parts.has_blocking() else INLINE
+    unmatched = Endpoint(call, lane, None, False, max_request_bytes, default_seconds)
+    return Dispatcher(app, core, table.match, encode_unchecked, unmatched)
+
+
+def _lane(route: Route, parts: Parts, is_coroutine: bool) -> int:
+    if is_coroutine:
+        return TASK
+    if route.blocking is None and parts.is_empty() and inspect.isasyncgenfunction(route.handler):
+        return INLINE  # the call only makes the generator, which runs on the loop
+    return INLINE if route.blocking is False else THREAD
+
+
+def _unmatched(table: RouteTable) -> Callable[[Any], Any]:
+    """Return the handler of requests that no route matches: redirect, OPTIONS, 405 or 404."""
+
+    def unmatched(request: Any) -> Any:
+        path: bytes = request.raw_path
+        if path == b"*":  # RFC 9110 9.3.7: the server as a whole
+            methods = sorted({method for route in table.routes for method in route.methods} | {"OPTIONS"})
+            return Response(status=204, headers={"allow": ", ".join(_with_head(methods))})
+        allowed = table.allowed(path)
+        if not allowed:
+            return _redirect_or_404(table, request)
+        allow = ", ".join(sorted({*allowed, "OPTIONS"}))
+        if request.method == "OPTIONS":
+            return Response(status=204, headers={"allow": allow})
+        raise HTTPError(405, f"{request.method} is not among the methods of this path: {allow}", {"allow": allow})
+
+    return unmatched
+
+
+def _with_head(methods: list[str]) -> list[str]:
+    return sorted({*methods, "HEAD"}) if "GET" in methods else methods
+
+
+def _redirect_or_404(table: RouteTable, request: Any) -> Response:
+    other = table.slash_redirect(request.raw_path, request.method)
+    if other is None:
+        raise HTTPError(404, "no route matches this path")
+    query = b"?" + request.raw_query if request.raw_query else b""
+    return Response(status=308, headers={"location": (other + query).decode("latin-1")})
+
+

@@ -1,0 +1,83 @@
+"""Startup and shutdown: hooks in order of registration, the application's state, the lifespan context manager."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from types import SimpleNamespace
+from typing import Any
+
+from .errors import ConfigError, StartError
+from .routing import place_of
+
+logger = logging.getLogger("cello")
+
+Hook = Callable[..., Any]
+
+
+class State(SimpleNamespace):
+    """An attribute bag that startup hooks fill: ``app.state.db = ...``."""
+
+    def __getattr__(self, name: str) -> Any:
+        known = ", ".join(sorted(vars(self))) or "nothing"
+        raise AttributeError(f"app.state has no {name!r}; startup hooks have set {known}")
+
+
+class Lifespan:
+    """The hooks of an application; ``startup`` and ``shutdown`` run them, each at most once a run."""
+
+    def __init__(self) -> None:
+        self.state = State()
+        self.context_manager: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None
+        self._startup: list[Hook] = []
+        self._shutdown: list[Hook] = []
+        self._entered: AbstractAsyncContextManager[Any] | None = None
+
+    def add(self, event: str, hook: Hook) -> None:
+        """Register a hook for "startup" or "shutdown"; it takes no argument, or the application."""
+        hooks = {"startup": self._startup, "shutdown": self._shutdown}.get(event)
+        if hooks is None:
+            raise ConfigError(f'on_event() takes "startup" or "shutdown", got {event!r}')
+        if not callable(hook):
+            raise ConfigError(f"a {event} hook must be callable, got {hook!r}")
+        hooks.append(hook)
+
+    async def startup(self, app: Any) -> None:
+        """Enter the lifespan, then run the startup hooks; raises StartError naming the one that failed."""
+        current: Any = self.context_manager
+        try:
+            if self.context_manager is not None:
+                self._entered = self.context_manager(app)
+                await self._entered.__aenter__()
+            for current in self._startup:
+                await _call(current, app)
+        except Exception as exc:
+            logger.exception("the startup hook %s failed", place_of(current))
+            raise StartError(f"the startup hook {place_of(current)} failed: {type(exc).__name__}: {exc}") from exc
+
+    async def shutdown(self, app: Any) -> None:
+        """Run the shutdown hooks, last registered first, then leave the lifespan; errors are logged, not raised."""
+        for hook in reversed(self._shutdown):
+            try:
+                await _call(hook, app)
+            except Exception:  # one hook's failure must not keep the others from cleaning up
+                logger.exception("the shutdown hook %s failed", place_of(hook))
+        entered, self._entered = self._entered, None
+        if entered is not None:
+            try:
+                await entered.__aexit__(None, None, None)
+            except Exception:  # likewise
+                logger.exception("leaving app.lifespan failed")
+
+
+async def _call(hook: Hook, app: Any) -> None:
+    takes_app = any(
+        parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        and parameter.default is parameter.empty
+        for parameter in inspect.signature(hook).parameters.values()
+    )
+    result = hook(app) if takes_app else hook()
+    if inspect.isawaitable(result):
+        await result

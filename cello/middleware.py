@@ -1,0 +1,240 @@
+"""The chain around a handler, composed once when the application starts.
+
+From the outside in: ``before_request`` and ``after_request`` hooks, the middlewares in order of registration, the
+exception handlers, the handler. An error that no exception handler takes passes through the middlewares as an
+exception, so that they can see it, and becomes a 500 before the ``after_request`` hooks, which see every answer.
+
+A chain without any part is the handler itself, and costs nothing. A chain of ``def`` parts around a ``def`` handler is
+one call in the handler's lane. As soon as one part is ``async def`` the chain is a coroutine on the loop; then a
+``def`` middleware runs in a handler thread and its ``call_next`` waits there for the rest of the chain, and a ``def``
+handler or hook goes to a handler thread too unless its route is pinned to the loop by ``blocking=False``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import HTTPError
+from .response import Response
+from .threads import HandlerPool
+
+Call = Callable[[Any], Any]
+AsyncCall = Callable[[Any], Awaitable[Any]]
+Respond = Callable[[Any, Any], Response]
+Failure = Callable[[Any, BaseException], Response]
+
+
+def is_async(function: Any) -> bool:
+    """Tell whether calling it gives a coroutine: ``async def``, also behind partial or as ``__call__``."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+@dataclass
+class Parts:
+    """What an application has registered around its handlers."""
+
+    before: list[Call] = field(default_factory=list)
+    after: list[Callable[[Any, Response], Any]] = field(default_factory=list)
+    middlewares: list[Callable[[Any, Call], Any]] = field(default_factory=list)
+    exceptions: dict[type[BaseException] | int, Callable[[Any, Any], Any]] = field(default_factory=dict)
+
+    def is_empty(self) -> bool:
+        """Tell whether a handler can be called without any chain."""
+        return not (self.before or self.after or self.middlewares or self.exceptions)
+
+    def has_async(self) -> bool:
+        """Tell whether any part is a coroutine function."""
+        parts = (*self.before, *self.after, *self.middlewares, *self.exceptions.values())
+        return any(is_async(part) for part in parts)
+
+    def has_blocking(self) -> bool:
+        """Tell whether any part is a plain function, which may block."""
+        parts = (*self.before, *self.after, *self.middlewares, *self.exceptions.values())
+        return any(not is_async(part) for part in parts)
+
+    def find(self, exc: BaseException) -> Callable[[Any, Any], Any] | None:
+        """Return the handler for an exception: by its class, the nearest first, else by its status."""
+        for kind in type(exc).__mro__:
+            if kind is Exception:
+                break  # what is registered for a status is nearer than what takes everything
+            if kind in self.exceptions:
+                return self.exceptions[kind]
+        status = exc.status if isinstance(exc, HTTPError) else 500
+        if isinstance(exc, Exception):
+            return self.exceptions.get(status) or self.exceptions.get(Exception)
+        return None
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the chain needs of the dispatch core."""
+
+    respond: Respond  # (request, a handler's return value) -> Response
+    failure: Failure  # (request, exception) -> Response
+    pool: HandlerPool
+
+
+def compose(handler: Call, parts: Parts, tools: Tools, *, is_pinned: bool) -> tuple[Call, bool]:
+    """Return ``(call, is_coroutine)``: the handler with all parts around it.
+
+    ``is_pinned``: the handler may run on the loop's thread although it is a plain function.
+    """
+    if parts.is_empty():
+        return handler, is_async(handler)
+    if is_async(handler) or parts.has_async():
+        return _AsyncChain(parts, tools, runs_inline=is_pinned or is_async(handler)).around(handler), True
+    return _SyncChain(parts, tools).around(handler), False
+
+
+class _SyncChain:
+    """All parts and the handler are plain functions: one call."""
+
+    def __init__(self, parts: Parts, tools: Tools) -> None:
+        self.parts = parts
+        self.tools = tools
+
+    def around(self, handler: Call) -> Call:
+        call = self._guarded(handler)
+        for middleware in reversed(self.parts.middlewares):
+            call = self._wrapped(middleware, call)
+        return self._hooked(call) if self.parts.before or self.parts.after else call
+
+    def _guarded(self, handler: Call) -> Call:
+        find, respond = self.parts.find, self.tools.respond
+
+        def guarded(request: Any) -> Response:
+            try:
+                return respond(request, handler(request))
+            except BaseException as exc:
+                take = find(exc)
+                if take is None:
+                    if isinstance(exc, HTTPError):
+                        return self.tools.failure(request, exc)
+                    raise
+                return respond(request, take(request, exc))
+
+        return guarded
+
+    def _wrapped(self, middleware: Callable[[Any, Call], Any], call_next: Call) -> Call:
+        respond = self.tools.respond
+
+        def wrapped(request: Any) -> Response:
+            return respond(request, middleware(request, call_next))
+
+        return wrapped
+
+    def _hooked(self, call: Call) -> Call:
+        before, after, tools = self.parts.before, self.parts.after, self.tools
+
+        def hooked(request: Any) -> Response:
+            try:
+                early = next((found for hook in before if (found := hook(request)) is not None), None)
+                response = tools.respond(request, early) if early is not None else call(request)
+            except BaseException as exc:  # noqa: BLE001 - the after hooks see the 500 that it becomes
+                response = tools.failure(request, exc)
+            for hook in after:
+                changed = hook(request, response)
+                if changed is not None:
+                    response = tools.respond(request, changed)
+            return response
+
+        return hooked
+
+
+class _AsyncChain:
+    """Some part is a coroutine function: the chain is one."""
+
+    def __init__(self, parts: Parts, tools: Tools, *, runs_inline: bool) -> None:
+        self.parts = parts
+        self.tools = tools
+        self.runs_inline = runs_inline
+
+    def around(self, handler: Call) -> AsyncCall:
+        call = self._guarded(handler)
+        for middleware in reversed(self.parts.middlewares):
+            call = self._wrapped(middleware, call)
+        return self._hooked(call) if self.parts.before or self.parts.after else call
+
+    async def _run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a part in the handler's lane."""
+        if self.runs_inline or is_async(function):
+            result = function(*args)
+        else:
+            result = await self.tools.pool.run(function, *args)
+        return await result if inspect.isawaitable(result) else result
+
+    def _guarded(self, handler: Call) -> AsyncCall:
+        find, respond = self.parts.find, self.tools.respond
+
+        async def guarded(request: Any) -> Response:
+            try:
+                return respond(request, await self._run(handler, request))
+            except Exception as exc:
+                take = find(exc)
+                if take is None:
+                    if isinstance(exc, HTTPError):
+                        return self.tools.failure(request, exc)
+                    raise
+                return respond(request, await self._run(take, request, exc))
+
+        return guarded
+
+    def _wrapped(self, middleware: Callable[[Any, Any], Any], call_next: AsyncCall) -> AsyncCall:
+        respond = self.tools.respond
+
+        async def wrapped(request: Any) -> Response:
+            return respond(request, await middleware(request, call_next))
+
+        async def wrapped_thread(request: Any) -> Response:
+            return respond(request, await self._in_thread(middleware, request, call_next))
+
+        return wrapped if is_async(middleware) else wrapped_thread
+
+    async def _in_thread(self, middleware: Callable[[Any, Call], Any], request: Any, call_next: AsyncCall) -> Any:
+        """Run a plain middleware in a thread, where its ``call_next`` waits for the rest of the chain."""
+        loop = asyncio.get_running_loop()
+        inner: list[Any] = []
+
+        async def rest(inner_request: Any) -> Any:
+            return await call_next(inner_request)
+
+        def call_next_and_wait(inner_request: Any) -> Any:
+            future = asyncio.run_coroutine_threadsafe(rest(inner_request), loop)
+            inner.append(future)
+            with self.tools.pool.waiting():
+                return future.result()
+
+        try:
+            return await self.tools.pool.run(middleware, request, call_next_and_wait)
+        except asyncio.CancelledError:
+            for future in inner:
+                future.cancel()
+            raise
+
+    def _hooked(self, call: AsyncCall) -> AsyncCall:
+        tools = self.tools
+
+        async def hooked(request: Any) -> Response:
+            try:
+                early = None
+                for hook in self.parts.before:
+                    early = await self._run(hook, request)
+                    if early is not None:
+                        break
+                response = tools.respond(request, early) if early is not None else await call(request)
+            except Exception as exc:  # noqa: BLE001 - the after hooks see the 500 that it becomes
+                response = tools.failure(request, exc)
+            for after in self.parts.after:
+                changed = await self._run(after, request, response)
+                if changed is not None:
+                    response = tools.respond(request, changed)
+            return response
+
+        return hooked

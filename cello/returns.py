@@ -1,0 +1,60 @@
+"""What handlers return, as responses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterator
+from typing import Any
+
+from .errors import ResponseError
+from .response import Response
+
+FORMS = (
+    "a dict, list, dataclass, number, bool, str, bytes, None, Response, generator, (body, status) or (body, status, headers)"
+)
+
+
+def to_response(result: Any) -> Response:
+    """Turn a handler's return value into a Response; see FORMS and docs/api.md.
+
+    Raises ResponseError for a value that is none of the forms, EncodeError for one that JSON cannot hold.
+    """
+    if isinstance(result, Response):
+        return result
+    if result is None:
+        return Response(status=204)
+    if isinstance(result, tuple):
+        return _from_tuple(result)
+    if isinstance(result, (str, bytes, dict, list)):
+        return Response(result)
+    if isinstance(result, (Iterator, AsyncIterable)):
+        return Response.stream(result)
+    return Response.json(result)
+
+
+def _from_tuple(result: tuple[Any, ...]) -> Response:
+    is_status = len(result) in (2, 3) and isinstance(result[1], int) and not isinstance(result[1], bool)
+    if not is_status or isinstance(result[0], tuple):
+        raise ResponseError(
+            f"a handler returned a tuple that is neither (body, status) nor (body, status, headers): {result!r:.120}; "
+            f"handlers return {FORMS}"
+        )
+    response = to_response(result[0])
+    response.status = result[1]
+    if len(result) == 3:
+        for name, value in _pairs(result[2]):
+            if name.lower() == "set-cookie":
+                response.headers.append(name, value)
+            else:
+                response.headers[name] = value
+    return response
+
+
+def _pairs(headers: Any) -> list[tuple[str, Any]]:
+    if headers is None:
+        return []
+    try:
+        return [(name, value) for name, value in (headers.items() if hasattr(headers, "items") else headers)]
+    except (TypeError, ValueError):
+        raise ResponseError(
+            f"the headers of (body, status, headers) are a mapping or pairs, got {headers!r:.80}"
+        ) from None

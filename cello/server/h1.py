@@ -1,0 +1,158 @@
+"""HTTP/1.1 in a process: what all its connections share, and which of them are let in.
+
+The connection itself is ``_speedups/h1_py.py``; here it gets its parser (the only home of httptools), its settings and its
+callables.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+import httptools
+
+from .._speedups import H1Connection, Service
+from .timers import render_common
+
+logger = logging.getLogger("cello")
+
+OVERFLOW_COUNT = 20  # connections above the cap that are there to be told 503
+IDLE_BATCH = 64
+
+
+def make_service(
+    dispatcher: Any,
+    *,
+    max_headers: int,
+    request_seconds: float | None,
+    stall_seconds: float | None,
+    keep_alive_seconds: float | None,
+    tick_seconds: float,
+    is_tls: bool,
+) -> Service:
+    """Return what the connections of a process share; a timeout of None is off."""
+    service = Service()
+    service.begin = dispatcher.begin
+    service.refuse = dispatcher.core.refuse
+    service.make_parser = httptools.HttpRequestParser
+    service.parser_upgrade = httptools.HttpParserUpgrade
+    service.note = note
+    service.max_fields = max_headers
+    service.request_seconds = inf if request_seconds is None else request_seconds
+    service.stall_seconds = inf if stall_seconds is None else stall_seconds
+    service.keep_alive_seconds = inf if keep_alive_seconds is None else keep_alive_seconds
+    service.tick_seconds = tick_seconds
+    service.scheme = "https" if is_tls else "http"
+    return service
+
+
+def note(connection: Any, reason: str) -> None:
+    """Log what ended an exchange or a connection before its time."""
+    client = connection.client or connection.transport.get_extra_info("peername") or ("-", 0)
+    logger.info("%s:%s %s: %s", client[0], client[1], connection.method or "no request", reason)
+
+
+class Gate:
+    """Admits connections up to a cap: beyond it the one that is idle longest makes room, else 503.
+
+    ``when_first`` is called when the first connection comes, ``when_empty`` when the last has gone.
+    """
+
+    def __init__(
+        self, service: Service, cap: int, when_first: Callable[[], None], when_empty: Callable[[], None]
+    ) -> None:
+        self._service = service
+        self._cap = cap
+        self._when_first = when_first
+        self._when_empty = when_empty
+        self._idle: list[tuple[float, Any]] = []
+        self.pending_count = 0  # TLS handshakes
+        service.admit = self.admit
+        service.released = self.released
+
+    def count(self) -> int:
+        """Count what holds a descriptor."""
+        return len(self._service.connections) + self.pending_count
+
+    def admit(self, connection: Any) -> None:
+        """Take a new connection in, or make room for it, or turn it away."""
+        if len(self._service.connections) == 1:
+            self._when_first()
+        # A TLS connection is still counted as a handshake while it is made.
+        excess = self.count() - self._cap - (1 if self._service.scheme == "https" else 0)
+        if excess <= 0:
+            return
+        idle = self._find_idle(connection)
+        if idle is not None:
+            note(idle, "closed to make room: max_connections is reached")
+            idle.abort()
+        elif excess > OVERFLOW_COUNT:
+            connection.abort()
+        else:
+            connection.turn_away("the server is at max_connections")
+
+    def make_room(self) -> bool:
+        """Tell whether a TLS handshake may begin: at the cap, only when something idle makes room."""
+        excess = self.count() - self._cap
+        if excess <= 0:
+            return True
+        idle = self._find_idle(None)
+        if idle is None:
+            return excess <= OVERFLOW_COUNT
+        note(idle, "closed to make room: max_connections is reached")
+        idle.abort()
+        return True
+
+    def released(self, connection: Any) -> None:
+        """A connection has gone."""
+        if not self._service.connections:
+            self._idle.clear()
+            self._when_empty()
+
+    def _find_idle(self, newcomer: Any) -> Any:
+        """Return the connection that has been idle longest, or None.
+
+        PERF: one walk over all connections finds the next IDLE_BATCH of them, so that a flood at the cap costs a
+        walk per 64 newcomers.
+        """
+        for _ in range(2):
+            while self._idle:
+                since, connection = self._idle.pop()
+                if connection.is_idle() and connection.idle_since == since and connection.transport is not None:
+                    return connection
+            connections = self._service.connections
+            idle = [(each.idle_since, id(each), each) for each in connections if each.is_idle() and each is not newcomer]
+            self._idle = [(since, each) for since, _, each in reversed(heapq.nsmallest(IDLE_BATCH, idle))]
+        return None
+
+
+class H1Clock:
+    """Keeps a Service's time: ``now``, the Date line and the deadlines, once a tick."""
+
+    def __init__(
+        self, service: Service, server: str, monotonic: Callable[[], float], wall: Callable[[], float]
+    ) -> None:
+        self._service = service
+        self._server = server
+        self._monotonic = monotonic
+        self._wall = wall
+        self._second = -1
+        self.tick()
+
+    def tick(self) -> None:
+        """Move ``now``, render Date when its second has passed, expire what is due."""
+        service = self._service
+        service.now = self._monotonic()
+        second = int(self._wall())
+        if second != self._second:
+            self._second = second
+            service.common, service.common_close, service.common_keep_alive = render_common(second, self._server)
+        service.sweep()
+
+
+def make_connection(service: Service) -> H1Connection:
+    """Return the protocol of a new connection."""
+    return H1Connection(service)

@@ -1,0 +1,95 @@
+"""Accepting TLS connections: each handshake is counted and bounded from its accept.
+
+An event loop's own TLS server tells its protocol of a connection only when the handshake is over, so peers that
+never finish theirs would hold descriptors that nobody counts. Here a listener is read by hand, and every handshake
+is a task that counts against max_connections and ends at request_timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from .h1 import Gate
+
+logger = logging.getLogger("cello")
+
+ACCEPT_BATCH = 64
+PAUSE_SECONDS = 0.1
+MAX_HANDSHAKE_SECONDS = 60.0
+
+_OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class TlsAcceptor:
+    """Accepts on one listener, which it owns, and gives each connection a TLS transport and a protocol."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        context: ssl.SSLContext,
+        make_protocol: Callable[[], Any],
+        gate: Gate,
+        *,
+        handshake_seconds: float | None,
+    ) -> None:
+        self._listener = listener
+        self._context = context
+        self._make_protocol = make_protocol
+        self._gate = gate
+        self._handshake_seconds = min(handshake_seconds or MAX_HANDSHAKE_SECONDS, MAX_HANDSHAKE_SECONDS)
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+
+    def start(self) -> None:
+        """Accept from now on."""
+        if not self._is_closed:
+            self._loop.add_reader(self._listener, self._accept)
+
+    def close(self) -> None:
+        """Accept no more; handshakes that run go on."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPT_BATCH):
+            try:
+                accepted, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as exc:
+                if exc.errno not in _OUT_OF_DESCRIPTORS:
+                    raise
+                logger.error("accepting pauses for %.1f s: %s", PAUSE_SECONDS, exc)
+                self._loop.remove_reader(self._listener)
+                self._loop.call_later(PAUSE_SECONDS, self.start)
+                return
+            self._gate.pending_count += 1
+            task = self._loop.create_task(self._shake_hands(accepted))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _shake_hands(self, accepted: socket.socket) -> None:
+        accepted.setblocking(False)
+        try:
+            if not self._gate.make_room():
+                accepted.close()
+                return
+            await self._loop.connect_accepted_socket(
+                self._make_protocol,
+                accepted,
+                ssl=self._context,
+                ssl_handshake_timeout=self._handshake_seconds,
+            )
+        except (OSError, ssl.SSLError, asyncio.TimeoutError) as exc:
+            logger.debug("a TLS handshake failed: %s", exc)
+        finally:
+            self._gate.pending_count -= 1

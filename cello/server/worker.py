@@ -1,0 +1,331 @@
+"""A serving process: its loop, its listeners, its signals, from bind to the last answer.
+
+    bind -> startup hooks -> accept ... stop -> finish what runs -> shutdown hooks
+
+``Worker`` is handed the application as an object with ``build``, ``startup`` and ``shutdown``; it knows no App. It runs inside any
+event loop; ``run`` gives it a loop of its own (uvloop where there is one) and the process's signals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from .._speedups import IMPLEMENTATION
+from .._version import __version__
+from ..config import RunOptions
+from ..threads import HandlerPool
+from .access_log import AccessLog
+from .h1 import Gate, H1Clock, make_connection, make_service
+from .sockets import accept_remaining, bind, url_of
+from .timers import Ticker, tick_seconds_for
+from .tls import CertificateWatcher
+from .tls_acceptor import TlsAcceptor
+
+logger = logging.getLogger("cello")
+
+GRACE_SECONDS = 30.0
+CERTIFICATE_CHECK_SECONDS = 2.0
+RESERVED_DESCRIPTORS = 40
+
+
+class Application(Protocol):
+    """What a worker needs of an application."""
+
+    def build(self, pool: HandlerPool, options: RunOptions) -> Any:
+        """Return the dispatcher of this run."""
+
+    async def startup(self) -> None:
+        """Run the startup hooks; raises StartError."""
+
+    async def shutdown(self) -> None:
+        """Run the shutdown hooks."""
+
+
+class Worker:
+    """Serves one application on its listeners until it is stopped."""
+
+    def __init__(self, application: Application, options: RunOptions, listeners: list[socket.socket]) -> None:
+        self._application = application
+        self._options = options
+        self._listeners = listeners
+        self._servers: list[Any] = []
+        self._stopping: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watcher = CertificateWatcher(options.tls) if options.tls is not None else None
+        self.log = AccessLog() if options.logs else None
+
+    @property
+    def urls(self) -> list[str]:
+        """The URLs that the listeners are reached under."""
+        scheme = "https" if self._options.tls is not None else "http"
+        return [url_of(listener, scheme) for listener in self._listeners]
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """The addresses and ports that the listeners are bound to."""
+        return [listener.getsockname()[:2] for listener in self._listeners]
+
+    async def serve(self, when_ready: Callable[[], None] | None = None) -> None:
+        """Serve until ``stop`` is called or this task is cancelled; raises StartError."""
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        pool = HandlerPool(self._options.workers)
+        try:
+            dispatcher = self._application.build(pool, self._options)
+            await self._application.startup()
+            try:
+                await self._serve(dispatcher, when_ready)
+            finally:
+                pool.shutdown()
+                await self._application.shutdown()
+        finally:
+            for listener in self._listeners:
+                listener.close()
+            if self.log is not None:
+                self.log.flush()
+
+    async def _serve(self, dispatcher: Any, when_ready: Callable[[], None] | None) -> None:
+        assert self._loop is not None
+        assert self._stopping is not None
+        self._assemble(dispatcher)
+        await self._listen()
+        if when_ready is not None:
+            when_ready()
+        certificates = self._loop.create_task(self._watch_certificates()) if self._watcher is not None else None
+        try:
+            await self._stopping.wait()
+        finally:
+            if certificates is not None:
+                certificates.cancel()
+            await self._drain()
+            self._ticker.stop()
+
+    def _assemble(self, dispatcher: Any) -> None:
+        assert self._loop is not None
+        options, loop = self._options, self._loop
+        timeouts = options.timeout
+        seconds = [timeouts.request_timeout, timeouts.response_timeout, timeouts.keep_alive_timeout]
+        tick_seconds = tick_seconds_for(*[each for each in seconds if each is not None])
+        self.service = make_service(
+            dispatcher,
+            max_headers=options.limits.max_headers,
+            request_seconds=timeouts.request_timeout,
+            stall_seconds=timeouts.response_timeout,
+            keep_alive_seconds=timeouts.keep_alive_timeout,
+            tick_seconds=tick_seconds,
+            is_tls=options.tls is not None,
+        )
+        self.service.log = self.log
+        server = f"cello/{__version__}" if options.debug else "cello"
+        clock = H1Clock(self.service, server, loop.time, time.time)
+        self._ticker = Ticker(tick_seconds, lambda: self._tick(clock), loop.call_later)
+        self._gate = Gate(self.service, self._cap(), self._ticker.start, self._when_empty)
+
+    def _tick(self, clock: H1Clock) -> None:
+        clock.tick()
+        if self.log is not None:
+            self.log.flush()
+
+    def _when_empty(self) -> None:
+        self._ticker.stop()
+        if self.log is not None:
+            self.log.flush()
+
+    def _cap(self) -> int:
+        """Return how many connections may be open: max_connections, short of the descriptor limit."""
+        wanted = self._options.limits.max_connections
+        try:
+            import resource
+        except ImportError:  # Windows has no such limit
+            return wanted
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < wanted + RESERVED_DESCRIPTORS and (hard == resource.RLIM_INFINITY or hard > soft):
+            ceiling = wanted + RESERVED_DESCRIPTORS
+            soft = ceiling if hard == resource.RLIM_INFINITY else min(ceiling, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft == resource.RLIM_INFINITY or soft >= wanted + RESERVED_DESCRIPTORS:
+            return wanted
+        logger.warning(
+            "max_connections=%d is more than the descriptor limit of %d allows: serving at most %d connections",
+            wanted,
+            soft,
+            max(1, soft - RESERVED_DESCRIPTORS),
+        )
+        return max(1, soft - RESERVED_DESCRIPTORS)
+
+    async def _listen(self) -> None:
+        assert self._loop is not None
+        for listener in self._listeners:
+            # The event loop closes what it is given; the worker's own stays open for what is left in its queue.
+            served = listener.dup()
+            if self._watcher is not None:
+                timeout = self._options.timeout.request_timeout
+                acceptor = TlsAcceptor(
+                    served, self._watcher.context, self.make_protocol, self._gate, handshake_seconds=timeout
+                )
+                acceptor.start()
+                self._servers.append(acceptor)
+            else:
+                server = await self._loop.create_server(self.make_protocol, sock=served, backlog=2048)
+                self._servers.append(server)
+
+    def make_protocol(self) -> Any:
+        """Return the protocol of a new connection."""
+        return make_connection(self.service)
+
+    async def _watch_certificates(self) -> None:
+        assert self._watcher is not None
+        while True:
+            await asyncio.sleep(CERTIFICATE_CHECK_SECONDS)
+            self._watcher.check()
+
+    def has_certificates(self) -> bool:
+        """Tell whether this worker serves TLS."""
+        return self._watcher is not None
+
+    def reload_certificates(self) -> None:
+        """Take up renewed certificate files (SIGHUP)."""
+        if self._watcher is not None:
+            self._watcher.reload()
+
+    def stop(self) -> None:
+        """Stop gracefully; to be called on the loop's thread, or through ``stop_from_thread``."""
+        if self._stopping is not None:
+            self._stopping.set()
+
+    def stop_from_thread(self) -> None:
+        """Stop gracefully, from another thread."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended already
+                self._loop.call_soon_threadsafe(self.stop)
+
+    async def _drain(self) -> None:
+        """Stop accepting, finish what runs for up to GRACE_SECONDS, cut off the rest and say so."""
+        assert self._loop is not None
+        for server in self._servers:
+            server.close()
+        await self._take_remaining()
+        service = self.service
+        service.is_stopping = True
+        for connection in list(service.connections):
+            connection.stop()
+        deadline = self._loop.time() + GRACE_SECONDS
+        while self._gate.count() and self._loop.time() < deadline:
+            await asyncio.sleep(0.01)
+        cut = list(service.connections)
+        if cut:
+            logger.warning("stopped with %d connections cut off after %.0f s of grace", len(cut), GRACE_SECONDS)
+            for connection in cut:
+                logger.warning("cut off: %s %s", connection.method or "no request", connection.target.decode("latin-1"))
+                connection.abort()
+            await asyncio.sleep(0)
+
+    async def _take_remaining(self) -> None:
+        """Serve the connections that wait in the listeners' queues, which closing them would reset."""
+        assert self._loop is not None
+        context = self._watcher.context if self._watcher is not None else None
+        for listener in self._listeners:
+            for accepted in accept_remaining(listener):
+                with contextlib.suppress(OSError, ssl.SSLError):
+                    await self._loop.connect_accepted_socket(self.make_protocol, accepted, ssl=context)
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return a new event loop: uvloop's where it is installed, else asyncio's."""
+    try:
+        if sys.platform == "win32":
+            import winloop as uvloop
+        else:
+            import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+def run(application: Application, options: RunOptions) -> None:
+    """Bind, serve until a signal, and stop; the process's exit status is the caller's affair.
+
+    A first SIGINT or SIGTERM stops gracefully; a second ends the process at once, with status 130 or 143. Raises
+    StartError.
+    """
+    listeners = bind(options.host, options.port)
+    try:
+        worker = Worker(application, options, listeners)
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    loop = new_event_loop()
+    try:
+        asyncio.set_event_loop(loop)
+        with _signals(loop, worker):
+            loop.run_until_complete(worker.serve(lambda: announce(worker, options)))
+            loop.run_until_complete(_finish(loop))
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+async def _finish(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel the tasks that the application left behind, and close its async generators."""
+    left = [task for task in asyncio.all_tasks(loop) if task is not asyncio.current_task()]
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    await loop.shutdown_asyncgens()
+
+
+@contextlib.contextmanager
+def _signals(loop: asyncio.AbstractEventLoop, worker: Worker) -> Any:
+    """Have SIGINT and SIGTERM stop the worker, and SIGHUP renew its certificate."""
+    received: list[int] = []
+
+    def stop(number: int) -> None:
+        received.append(number)
+        if len(received) > 1:
+            if worker.log is not None:
+                worker.log.flush()
+            logging.shutdown()
+            os._exit(128 + number)  # no handler, no hook, no thread may keep the process now
+        print("stopping: what runs has 30 s to finish; once more ends at once", file=sys.stderr, flush=True)
+        worker.stop()
+
+    installed: list[int] = []
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop, number)
+            installed.append(number)
+        if hasattr(signal, "SIGHUP") and worker.has_certificates():
+            loop.add_signal_handler(signal.SIGHUP, worker.reload_certificates)
+            installed.append(signal.SIGHUP)
+    except (NotImplementedError, ValueError, RuntimeError):
+        logger.debug("signals are not handled: not in the main thread, or not on this platform")
+    try:
+        yield
+    finally:
+        for number in installed:
+            loop.remove_signal_handler(number)
+
+
+def announce(worker: Worker, options: RunOptions) -> None:
+    """Say on stderr where the application is served."""
+    urls = " and ".join(worker.urls)
+    print(
+        f"Cello {__version__} ({IMPLEMENTATION}) serves on {urls} ({options.env}, {options.workers} workers); "
+        "Ctrl-C stops it",
+        file=sys.stderr,
+        flush=True,
+    )
+
+

@@ -1,0 +1,116 @@
+"""The pool of handler threads: up to ``workers`` of them, started as they are needed.
+
+Why not concurrent.futures: a hop through its Future and asyncio's costs half again as much as a queue and
+``call_soon_threadsafe`` (performance.md's 30 us against 20), and its threads are joined at interpreter exit, so a
+handler that hangs would keep the process from ending on the second signal. These threads are daemons.
+
+A thread that waits for the loop (a sync middleware around an async handler) does not count against ``workers``
+while it waits, or a pool full of such threads would wait for a thread forever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
+from queue import SimpleQueue
+from typing import Any
+
+Job = Callable[[], None]
+
+
+class HandlerPool:
+    """Runs jobs in at most ``workers`` threads, in order of submission."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._idle_count = 0
+        self._is_shut_down = False
+
+    def submit(self, job: Job) -> None:
+        """Run a job in a thread; a job handles its own errors."""
+        with self._lock:
+            if self._is_shut_down:
+                raise RuntimeError("the handler threads have been shut down")
+            self._jobs.put(job)
+            if self._idle_count > 0:
+                self._idle_count -= 1
+            elif len(self._threads) < self._workers:
+                self._start_thread()
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"cello-handler-{len(self._threads) + 1}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        while True:
+            job = self._jobs.get()
+            if job is None:
+                return
+            job()
+            del job  # or this thread would keep the last request alive
+            with self._lock:
+                if self._jobs.empty():
+                    self._idle_count += 1
+
+    async def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function in a thread, in a copy of this context, and return what it returns."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        context = copy_context()
+
+        def settle(result: Any, exc: BaseException | None) -> None:
+            if future.done():
+                return
+            if exc is None:
+                future.set_result(result)
+            elif isinstance(exc, StopIteration):  # a Future cannot hold one (PEP 479)
+                future.set_exception(RuntimeError("StopIteration left a handler"))
+            else:
+                future.set_exception(exc)
+
+        def job() -> None:
+            result, raised = None, None
+            try:
+                result = context.run(function, *args)
+            except BaseException as exc:  # noqa: BLE001 - it is raised again where it is awaited
+                raised = exc
+            call_soon(loop, settle, result, raised)
+
+        self.submit(job)
+        return await future
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Let one more thread work while this one waits for the loop."""
+        with self._lock:
+            self._workers += 1
+            if not self._jobs.empty():
+                self._start_thread()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._workers -= 1
+
+    def shutdown(self) -> None:
+        """End the threads once they have worked off what was submitted; does not wait for them."""
+        with self._lock:
+            self._is_shut_down = True
+            for _ in self._threads:
+                self._jobs.put(None)
+
+
+def call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[..., Any], *args: Any) -> None:
+    """Schedule a callback from a thread; a loop that has ended in the meantime drops it."""
+    try:
+        loop.call_soon_threadsafe(callback, *args)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise

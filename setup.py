@@ -1,0 +1,88 @@
+"""The extension list alone; all else about the package stands in pyproject.toml.
+
+Two kinds of compiled modules (docs/architecture.md, "Twins"):
+
+* *same source*: ``x_py.py`` is compiled a second time as ``x_c`` under the types of ``x_c.pxd``;
+* *written twice*: ``x_c.pyx`` beside its pure twin ``x_py.py``.
+
+Sources are laid out in ``build/cython`` first, so that no ``.so`` ever stands beside a ``.py`` of the same name.
+``CELLO_NO_EXTENSIONS=1`` builds without any of them.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+SAME_SOURCE = ("headers", "router", "request", "dispatch", "h1_rules", "h1")
+WRITTEN_TWICE = ("octets", "wire", "heads")
+
+SOURCE = Path("cello/_speedups")
+STAGE = Path("build/cython/cello/_speedups")
+
+WAY_OUT = """
+cello: compiling the extension modules failed (the compiler's own message stands above).
+Either install a C compiler and the Python headers (Debian: apt-get install gcc python3-dev),
+or build without them: CELLO_NO_EXTENSIONS=1 pip install ...
+The pure-Python implementation behaves the same and is slower.
+"""
+
+
+class BuildExtensions(build_ext):
+    """build_ext that says the way out when a compile fails, and still fails."""
+
+    def run(self):
+        try:
+            super().run()
+        except Exception:
+            print(WAY_OUT, flush=True)
+            raise
+
+
+def write_if_changed(path, text):
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+def stage_sources():
+    STAGE.mkdir(parents=True, exist_ok=True)
+    for package in (STAGE, STAGE.parent):
+        write_if_changed(package / "__init__.py", "")
+    for name in SAME_SOURCE:
+        text = (SOURCE / f"{name}_py.py").read_text()
+        # A compiled module binds to its compiled siblings.
+        write_if_changed(STAGE / f"{name}_c.py", re.sub(r"^from \.(\w+)_py import", r"from .\1_c import", text, flags=re.M))
+    for path in [*SOURCE.glob("*.pxd"), *SOURCE.glob("*.pyx")]:
+        target = STAGE / path.name
+        if not target.exists() or target.read_bytes() != path.read_bytes():
+            shutil.copyfile(path, target)
+
+
+def extensions():
+    if os.environ.get("CELLO_NO_EXTENSIONS", "") not in ("", "0"):
+        return []
+    try:
+        from Cython.Build import cythonize
+    except ImportError as exc:
+        raise SystemExit(f"cello: Cython is needed to compile the extension modules ({exc}).{WAY_OUT}") from exc
+
+    stage_sources()
+    flags = ["/O2"] if os.name == "nt" else ["-O2", "-g0", "-Wno-unused-function"]
+    modules = [(name, f"{name}_c.py") for name in SAME_SOURCE] + [(name, f"{name}_c.pyx") for name in WRITTEN_TWICE]
+    return cythonize(
+        [Extension(f"cello._speedups.{name}_c", [str(STAGE / file)], extra_compile_args=flags) for name, file in modules],
+        include_path=["build/cython"],
+        compiler_directives={
+            "language_level": 3,
+            "binding": False,  # bound C methods: a call from httptools or the loop costs a third
+            "annotation_typing": False,  # types come from the .pxd alone
+            "auto_pickle": False,
+            "freethreading_compatible": False,
+        },
+    )
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExtensions})
