@@ -17,8 +17,8 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-SAME_SOURCE = ("headers", "router", "request", "dispatch", "h1_rules", "h1")
-WRITTEN_TWICE = ("octets", "wire", "heads")
+SAME_SOURCE = ("headers", "router", "request", "stream", "dispatch", "h1_rules", "h1")
+WRITTEN_TWICE = ("octets", "wire", "heads", "calls")
 
 SOURCE = Path("cello/_speedups")
 STAGE = Path("build/cython/cello/_speedups")
@@ -70,7 +70,7 @@ def extensions():
         raise SystemExit(f"cello: Cython is needed to compile the extension modules ({exc}).{WAY_OUT}") from exc
 
     stage_sources()
-    flags = ["/O2"] if os.name == "nt" else ["-O2", "-g0", "-Wno-unused-function"]
+    flags = ["/O2"] if os.name == "nt" else ["-O3", "-g0", "-fno-semantic-interposition", "-Wno-unused-function"]
     modules = [(name, f"{name}_c.py") for name in SAME_SOURCE] + [(name, f"{name}_c.pyx") for name in WRITTEN_TWICE]
     return cythonize(
         [Extension(f"cello._speedups.{name}_c", [str(STAGE / file)], extra_compile_args=flags) for name, file in modules],

@@ -37,8 +37,9 @@ _EXHAUSTED: Any = object()
 class Core:
     """What the hot half asks for: failures as responses, results as responses, answers out, calls in threads."""
 
-    def __init__(self, pool: HandlerPool, *, debug: bool) -> None:
+    def __init__(self, pool: HandlerPool, allow: str, *, debug: bool) -> None:
         self.pool = pool
+        self.allow = allow
         self.debug = debug
         self.check_json = check_finite
         self.explain_json = explain
@@ -77,7 +78,7 @@ class Core:
 
     def refuse(self, request: Any, stream: Stream, status: int, detail: str) -> None:
         """Answer a request that never reaches a handler."""
-        headers = {"retry-after": "1"} if status == 503 else {}
+        headers = {503: {"retry-after": "1"}, 405: {"allow": self.allow}}.get(status)
         self.send(request, stream, self._problem(request, status, detail, None, headers))
 
     def refuse_size(self, request: Any, stream: Stream, limit_bytes: int) -> None:
@@ -291,7 +292,7 @@ def build(
     response_seconds: float | None,
 ) -> Dispatcher:
     """Compose every route's chain, choose its lane, and return the dispatcher of this run."""
-    core = Core(pool, debug=debug)
+    core = Core(pool, _all_methods(table), debug=debug)
     tools = Tools(respond=core.respond_or_raise, failure=core.failure, pool=pool)
     default_seconds = inf if response_seconds is None else float(response_seconds)
     for route in table.routes:
@@ -301,7 +302,8 @@ def build(
         route.call = Endpoint(call, _lane(route, parts, is_coroutine), route, route.stream, limit, seconds)
     call, is_coroutine = compose(_unmatched(table), parts, tools, is_pinned=True)
     lane = TASK if is_coroutine else THREAD if parts.has_blocking() else INLINE
-    unmatched = Endpoint(call, lane, None, False, max_request_bytes, default_seconds)
+    # As if stream=True: what no route takes is answered at once, whatever body comes behind it.
+    unmatched = Endpoint(call, lane, None, True, max_request_bytes, default_seconds)
     return Dispatcher(app, core, table.match, encode_unchecked, unmatched)
 
 
@@ -319,8 +321,7 @@ def _unmatched(table: RouteTable) -> Callable[[Any], Any]:
     def unmatched(request: Any) -> Any:
         path: bytes = request.raw_path
         if path == b"*":  # RFC 9110 9.3.7: the server as a whole
-            methods = sorted({method for route in table.routes for method in route.methods} | {"OPTIONS"})
-            return Response(status=204, headers={"allow": ", ".join(_with_head(methods))})
+            return Response(status=204, headers={"allow": _all_methods(table)})
         allowed = table.allowed(path)
         if not allowed:
             return _redirect_or_404(table, request)
@@ -332,8 +333,10 @@ def _unmatched(table: RouteTable) -> Callable[[Any], Any]:
     return unmatched
 
 
-def _with_head(methods: list[str]) -> list[str]:
-    return sorted({*methods, "HEAD"}) if "GET" in methods else methods
+def _all_methods(table: RouteTable) -> str:
+    """Return the methods of all routes, as Allow lists them."""
+    methods = {method for route in table.routes for method in route.methods} | {"OPTIONS"}
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 def _redirect_or_404(table: RouteTable, request: Any) -> Response:

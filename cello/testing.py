@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
-from ._speedups import is_authority, make_request
+from ._speedups import AnswerStream, is_authority, is_target_path, make_request
 from .config import LimitsConfig, RunArguments, TimeoutConfig, resolve_options
 from .errors import CelloError
 from .headers import Headers
@@ -70,7 +70,7 @@ class TestResponse:
         return f"<TestResponse {self.status_code} {len(self.content)} bytes>"
 
 
-class _MemoryStream:
+class _MemoryStream(AnswerStream):
     """The Stream of one exchange, kept in memory."""
 
     def __init__(self) -> None:
@@ -242,7 +242,11 @@ class TestClient:
         request.content_length = int(length) if length is not None else sum(map(len, pieces)) if pieces else None
         request.expects_continue = headers.get("expect", "").lower() == "100-continue"
         stream = _MemoryStream()
-        exchange = self._dispatcher.begin(request, stream)
+        if path != b"*" and not is_target_path(path):
+            self._dispatcher.core.refuse(request, stream, 400, "the path is not valid percent-encoded UTF-8")
+            exchange = None
+        else:
+            exchange = self._dispatcher.begin(request, stream)
         timer = None
         if exchange is not None:
             for piece in pieces:

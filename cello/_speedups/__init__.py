@@ -31,6 +31,7 @@ if TYPE_CHECKING or not _is_compiled():
     )
     from .request_py import Request, install_decoders, make_request
     from .router_py import Router
+    from .stream_py import AnswerStream
     from .wire_py import chunk, render
 
     IMPLEMENTATION = "pure"
@@ -48,6 +49,7 @@ else:
     )
     from .request_c import Request, install_decoders, make_request
     from .router_c import Router
+    from .stream_c import AnswerStream
     from .wire_c import chunk, render
 
     IMPLEMENTATION = "compiled"
@@ -57,6 +59,7 @@ __all__ = [
     "INLINE",
     "TASK",
     "THREAD",
+    "AnswerStream",
     "Dispatcher",
     "Endpoint",
     "Exchange",

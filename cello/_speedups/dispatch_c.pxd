@@ -1,8 +1,11 @@
 cimport cython
 
+from cello._speedups.calls_c cimport call_in_context, coarse_seconds
 from cello._speedups.heads_c cimport has_null
 from cello._speedups.request_c cimport Request
+from cello._speedups.stream_c cimport AnswerStream
 
+@cython.final
 cdef class Endpoint:
     cdef public object call
     cdef public int lane
@@ -11,6 +14,7 @@ cdef class Endpoint:
     cdef public Py_ssize_t max_request_bytes
     cdef public double timeout_seconds
 
+@cython.final
 cdef class Dispatcher:
     cdef public object app
     cdef public object core
@@ -19,19 +23,20 @@ cdef class Dispatcher:
     cdef public Endpoint unmatched
 
     @cython.locals(raw_path=bytes, found=tuple, endpoint=Endpoint)
-    cpdef object begin(self, Request request, object stream)
+    cpdef object begin(self, Request request, AnswerStream stream)
     @cython.locals(started=double, body=bytes)
-    cpdef object answer_inline(self, Endpoint endpoint, Request request, object stream, object exchange)
+    cpdef object answer_inline(self, Endpoint endpoint, Request request, AnswerStream stream, object exchange)
     @cython.locals(body=bytes)
     cdef bytes _encode(self, object result)
-    cdef object _settle_inline(self, Endpoint endpoint, Request request, object stream, object exchange, object result)
-    cdef object _begin_exchange(self, Endpoint endpoint, Request request, object stream)
+    cdef object _settle_inline(self, Endpoint endpoint, Request request, AnswerStream stream, object exchange, object result)
+    cdef object _begin_exchange(self, Endpoint endpoint, Request request, AnswerStream stream)
 
+@cython.final
 cdef class Exchange:
     cdef Dispatcher _dispatcher
     cdef public Endpoint endpoint
     cdef public Request request
-    cdef public object stream
+    cdef public AnswerStream stream
     cdef public bint has_begun
     cdef public bint is_complete
     cdef public bint is_done

@@ -19,14 +19,14 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextvars import copy_context
 from inspect import isawaitable
-from math import inf
 from time import monotonic
 from typing import Any
 
 from ..errors import ClientDisconnected
+from .calls_py import call_in_context, coarse_seconds
 from .heads_py import has_null
-from .octets_py import is_target_path
 from .request_py import Request
+from .stream_py import AnswerStream
 
 INLINE = 0  # on the loop's thread, inside begin()
 THREAD = 1  # in the pool of handler threads
@@ -82,13 +82,12 @@ class Dispatcher:
         self.encode = encode
         self.unmatched = unmatched
 
-    def begin(self, request: Request, stream: Any) -> Any:
-        """Start an exchange; returns it, or None when the answer has been given. Never raises."""
+    def begin(self, request: Request, stream: AnswerStream) -> Any:
+        """Start an exchange; returns it, or None when the answer has been given. Never raises.
+
+        The adapter has checked the path (is_target_path).
+        """
         raw_path = request.raw_path
-        if b"%" in raw_path and not is_target_path(raw_path):
-            # RFC 3986 2.1; NUL and what is not UTF-8 name no resource here.
-            self.core.refuse(request, stream, 400, "the path is not valid percent-encoded UTF-8")
-            return None
         found = self.match(request.method, raw_path)
         if found is None:
             endpoint = self.unmatched
@@ -102,23 +101,22 @@ class Dispatcher:
             return self._begin_exchange(endpoint, request, stream)
         return self.answer_inline(endpoint, request, stream, None)
 
-    def answer_inline(self, endpoint: Endpoint, request: Any, stream: Any, exchange: Any) -> Any:
+    def answer_inline(self, endpoint: Endpoint, request: Request, stream: AnswerStream, exchange: Any) -> Any:
         """Call the endpoint on this thread and answer; returns an exchange when the answer has to wait."""
-        started = monotonic()
+        started = coarse_seconds()
         try:
-            # A context of the request's own: what a handler sets in a ContextVar is not the next one's.
-            result = copy_context().run(endpoint.call, request)
+            result = call_in_context(endpoint.call, request)
             if type(result) is dict and request.method != "HEAD":
                 body = self._encode(result)
-                if endpoint.timeout_seconds == inf or monotonic() - started < endpoint.timeout_seconds:
+                if coarse_seconds() - started < endpoint.timeout_seconds:
                     if exchange is not None:
                         exchange.is_done = True
                     stream.respond(200, JSON_FIELDS, body, len(body))
                     return None
         except BaseException as exc:  # the boundary: whatever a handler raises becomes an answer
             result = self.core.failure(request, exc)
-        if monotonic() - started >= endpoint.timeout_seconds:
-            result = self.core.overdue(request, monotonic() - started)
+        if coarse_seconds() - started >= endpoint.timeout_seconds:
+            result = self.core.overdue(request, coarse_seconds() - started)
         return self._settle_inline(endpoint, request, stream, exchange, result)
 
     def _encode(self, result: Any) -> bytes:

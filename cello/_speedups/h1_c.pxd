@@ -1,13 +1,18 @@
 cimport cython
 
+from cello._speedups.dispatch_c cimport Dispatcher
 from cello._speedups.h1_rules_c cimport Fault
-from cello._speedups.heads_c cimport HeadScan, kind_of, lowered
+from cello._speedups.heads_c cimport HeadScan, is_own, kind_of, lowered
+from cello._speedups.wire_c cimport chunk as render_chunk, render
+from cello._speedups.stream_c cimport AnswerStream
 from cello._speedups.request_c cimport Request, make_request
 
+@cython.final
 cdef class Service:
-    cdef public object admit, begin, refuse, released, make_parser, parser_upgrade, note, log
+    cdef public object admit, refuse, released, make_parser, parser_upgrade, note, log
     cdef public set connections
     cdef public HeadScan scan
+    cdef public Dispatcher dispatcher
     cdef public bytes common, common_close, common_keep_alive
     cdef public str scheme
     cdef public Py_ssize_t max_fields
@@ -17,7 +22,7 @@ cdef class Service:
     @cython.locals(now=double, earliest=double, due=list, connection=H1Connection)
     cpdef double sweep(self)
 
-cdef class H1Connection:
+cdef class H1Connection(AnswerStream):
     @cython.locals(fields=list, kind=int)
     cpdef on_header(self, bytes name, bytes value)
     cdef public double began_at
@@ -37,7 +42,7 @@ cdef class H1Connection:
     cdef list fields
     cdef Py_ssize_t fields_bytes
     cdef int framing
-    cdef bint has_connection_field
+    cdef object connection
     cdef bint has_input_behind
     cdef bint has_sent_continue
     cdef bint has_upgrade
@@ -54,12 +59,15 @@ cdef class H1Connection:
     cdef public bint is_keep_alive
     cdef bint is_message_complete
     cdef bint is_origin_form
+    cdef bint is_parser_spent
+    cdef bint has_percent
     cdef bytes raw_path
     cdef bytes raw_query
     cdef bint is_reading_paused
     cdef bint is_streaming
     cdef bint is_write_paused
     cdef bytes last_octets
+    cdef bytes known_host
     cdef bytes line
     cdef public str method
     cdef object partial
@@ -117,20 +125,20 @@ cdef class H1Connection:
     cdef _head_done(self)
     cdef _check_head(self)
     cdef _ignore_upgrade(self)
-    cdef bint _says_close(self) except -1
     cdef _split_other_form(self, bytes target)
+    cdef _refuse_connect(self)
     cdef _find_client(self)
     cdef _begin_with_body(self, Request request)
     cdef _message_done(self)
     cdef _await_answer(self, object exchange)
     cdef _reject_fault(self, object fault)
     cdef _reject(self, int status, str detail)
-    @cython.locals(common=bytes)
+    @cython.locals(common=bytes, kept=list)
     cpdef respond(self, int status, list fields, bytes body, Py_ssize_t length)
-    @cython.locals(service=Service, field=tuple)
-    cdef bytes _common(self, int status, list fields)
+    @cython.locals(service=Service)
+    cdef bytes _common(self, int status)
     cdef bint _may_discard(self, int status) except -1
-    @cython.locals(field=tuple)
+    @cython.locals(field=tuple, kept=list)
     cdef list _without_own(self, list fields)
     cdef _wake_drain(self)
     cdef _write(self, bytes data)

@@ -33,6 +33,7 @@ from .h1_rules_py import (
     check_host,
     check_transfer_encoding,
     fault_of_line,
+    wants_keep_alive,
 )
 from .heads_py import (
     CONNECTION,
@@ -43,13 +44,16 @@ from .heads_py import (
     LINE_BAD,
     LINE_PARTIAL,
     MAX_TARGET_BYTES,
+    PROXY_CONNECTION,
     UPGRADE,
     HeadScan,
+    is_own,
     kind_of,
     lowered,
 )
-from .octets_py import is_authority
+from .octets_py import is_authority, is_target_path
 from .request_py import make_request
+from .stream_py import AnswerStream
 from .wire_py import chunk as render_chunk
 from .wire_py import render
 
@@ -69,6 +73,7 @@ CHUNK_CREDIT_BYTES = 20  # 16 digits and two CRLF: what a chunk costs without ex
 PIECE_BYTES = 16384  # of a chunked body, between two looks at what it cost
 BACKLOG_BYTES = 65536
 OUTPUT_BYTES = 65536
+LARGE_BODY_BYTES = 16384
 DISCARD_BYTES = 1 << 20  # of a body that nobody wants, before the connection is given up
 LINGER_BYTES = 16 << 20
 LINGER_SECONDS = 5.0
@@ -79,9 +84,6 @@ NO_BODY = 0
 BY_LENGTH = 1
 CHUNKED = 2
 BY_CLOSE = 3
-
-# Fields of an answer that this module writes itself.
-OWN_FIELDS = frozenset((b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"date", b"server"))
 
 
 class StopParsing(Exception):
@@ -98,7 +100,7 @@ class Service:
 
     __slots__ = (
         "admit",
-        "begin",
+        "dispatcher",
         "common",
         "common_close",
         "common_keep_alive",
@@ -122,7 +124,7 @@ class Service:
 
     def __init__(self) -> None:
         self.admit: Any = None
-        self.begin: Any = None
+        self.dispatcher: Any = None
         self.refuse: Any = None
         self.released: Any = None
         self.make_parser: Any = None
@@ -159,7 +161,7 @@ class Service:
         return earliest
 
 
-class H1Connection:
+class H1Connection(AnswerStream):
     """One HTTP/1.1 connection: an asyncio protocol, the parser's callbacks and the Stream of its exchange."""
 
     __slots__ = (
@@ -168,6 +170,7 @@ class H1Connection:
         "body_left",
         "chunk_allowance",
         "client",
+        "connection",
         "content_length",
         "deadline",
         "discarded_bytes",
@@ -180,8 +183,8 @@ class H1Connection:
         "fields",
         "fields_bytes",
         "framing",
-        "has_connection_field",
         "has_input_behind",
+        "has_percent",
         "has_sent_continue",
         "has_upgrade",
         "host",
@@ -197,10 +200,12 @@ class H1Connection:
         "is_keep_alive",
         "is_message_complete",
         "is_origin_form",
+        "is_parser_spent",
         "is_reading_paused",
         "is_streaming",
         "is_write_paused",
         "last_octets",
+        "known_host",
         "line",
         "method",
         "partial",
@@ -243,12 +248,14 @@ class H1Connection:
         self.drain_waiter: Any = None
         self.partial: Any = None
         self.last_octets = b""
+        self.known_host: Any = None
         self.line = b""
         self.method = ""
         self.target = b""
         self.raw_path = b""
         self.raw_query = b""
         self.is_origin_form = True
+        self.has_percent = False
         self.dropped_bytes = 0
         self.is_corked = False
         self.is_eof = False
@@ -271,7 +278,7 @@ class H1Connection:
         self.content_length: Any = None
         self.transfer_encoding: Any = None
         self.expect: Any = None
-        self.has_connection_field = False
+        self.connection: Any = None
         self.has_upgrade = False
         self.has_sent_continue = False
         self.has_input_behind = False
@@ -281,6 +288,7 @@ class H1Connection:
         self.is_message_complete = False
         self.is_answered = False
         self.is_streaming = False
+        self.is_parser_spent = False
         self.is_chunked = False
         self.is_chunk_open = False
         self.is_chunk_empty = False
@@ -437,7 +445,7 @@ class H1Connection:
 
     def _read_start(self, data: bytes, position: int) -> int:
         """Read at the start of a message; returns the position behind what was read."""
-        if data[position] <= 13 and self._skip_blank(data[position]):
+        if (data[position] <= 13 or self._blank_octets) and self._skip_blank(data[position]):
             return position + 1
         if self.is_fresh:
             self.is_fresh = False
@@ -476,7 +484,9 @@ class H1Connection:
         """Tell whether an octet belongs to an empty line before the request line (RFC 9112 2.2)."""
         expected = 10 if self._blank_octets % 2 else 13
         if octet != expected:
-            return False
+            if expected == 10:
+                self._reject(400, "a bare CR stands before the request line")
+            return expected == 10
         self._blank_octets += 1
         if self._blank_octets > MAX_BLANK_OCTETS:
             self._reject(400, "too many empty lines before the request line")
@@ -489,10 +499,10 @@ class H1Connection:
         partial += data[position : position + MAX_LINE_BYTES + 2]
         line_end = partial.find(b"\r\n", start - 1 if start else 0)
         if line_end < 0:
-            if len(partial) > MAX_LINE_BYTES:
-                self._reject(414, f"the request target is over {MAX_TARGET_BYTES} bytes")
-            elif not 33 <= partial[0] <= 126:
+            if not 33 <= partial[0] <= 126:
                 self._reject(400, "the request does not begin with a method")  # TLS, for one
+            elif len(partial) > MAX_LINE_BYTES:
+                self._reject(414, f"the request target is over {MAX_TARGET_BYTES} bytes")
             return len(data)
         line = bytes(partial[: line_end + 2])
         self.partial = None
@@ -515,11 +525,12 @@ class H1Connection:
         self.raw_query = scan.raw_query
         self.is_http_11 = scan.is_http_11
         self.is_origin_form = scan.is_origin_form
+        self.has_percent = scan.has_percent
         if self._parser is None:
             self._parser = self.service.make_parser(self)
 
     def _refuse_line(self, line: bytes) -> None:
-        if len(line) > MAX_TARGET_BYTES:
+        if len(line) > MAX_TARGET_BYTES and 33 <= line[0] <= 126:
             self._reject(414, f"the request target is over {MAX_TARGET_BYTES} bytes")
             return
         fault = fault_of_line(line)
@@ -569,6 +580,7 @@ class H1Connection:
             if stop > size:
                 stop = size
             self.body_left -= stop - position
+            self.has_input_behind = stop < size
             if self._feed(data if position == 0 and stop == size else data[position:stop]):
                 self._after_body_piece()
             return stop
@@ -581,6 +593,7 @@ class H1Connection:
         body_before = self.body_bytes
         trailers_before = self.trailer_bytes
         allowance_before = self.chunk_allowance
+        self.has_input_behind = stop < size
         if not self._feed(data[position:stop]):
             return size
         if end >= 0:
@@ -618,7 +631,7 @@ class H1Connection:
             self._parser = None
             if self.method != "CONNECT":
                 return True
-            self._reject(405, "CONNECT is not served here")
+            self._refuse_connect()
             return False
         except StopParsing:
             self._reject_fault(self.fault)
@@ -656,13 +669,15 @@ class H1Connection:
             self.host = value
             self.host_count += 1
         elif kind == CONNECTION:
-            self.has_connection_field = True
+            self.connection = value if self.connection is None else self.connection + b"," + value
         elif kind == CONTENT_LENGTH:
             self.content_length = value
         elif kind == EXPECT:
             self.expect = value if self.expect is None else self.expect + b", " + value
         elif kind == UPGRADE:
             self.has_upgrade = True
+        elif kind == PROXY_CONNECTION:
+            self.is_parser_spent = True
         elif self.transfer_encoding is None:
             self.transfer_encoding = value
         else:
@@ -677,12 +692,6 @@ class H1Connection:
     def _stop(self, status: int, detail: str) -> None:
         self.fault = Fault(status, detail)
         raise StopParsing
-
-    def on_headers_complete(self) -> None:
-        """The head is whole."""
-        self.is_head_parsed = True
-        if self.has_connection_field or not self.is_http_11:
-            self.is_keep_alive = self._parser.should_keep_alive()
 
     def on_chunk_header(self) -> None:
         """A chunk begins."""
@@ -721,6 +730,9 @@ class H1Connection:
             authority = self._split_other_form(self.target)
             if self.phase >= LINGER or self.is_answered:
                 return
+        if self.has_percent and not is_target_path(self.raw_path):
+            self._reject(400, "the path is not valid percent-encoded UTF-8")
+            return
         client = self.client
         if client is None:
             client = self._find_client()
@@ -738,7 +750,7 @@ class H1Connection:
         if self.is_message_complete:
             self.phase = WAIT
             # The exchange's time; one that answers at once sets the next deadline itself.
-            exchange = self.service.begin(request, self)
+            exchange = self.service.dispatcher.begin(request, self)
             if not self.is_answered:
                 self._await_answer(exchange)
         else:
@@ -747,10 +759,15 @@ class H1Connection:
     def _check_head(self) -> Any:
         """Return the fault of the head, or None; sets the body's framing."""
         fault: Any = None
-        if not self.is_head_parsed:
-            return Fault(400, "the header section does not end where it should")
-        if self.host_count != 1 or not is_authority(self.host):
+        self.is_head_parsed = True
+        if self.connection is not None or not self.is_http_11:
+            self.is_keep_alive = wants_keep_alive(self.connection, self.is_http_11)
+            if self.connection is not None and self.connection.lower() != b"keep-alive":
+                self.is_parser_spent = True
+        if self.host_count != 1 or self.host != self.known_host:
             fault = check_host(self.host_count, self.host, self.is_http_11)
+            if fault is None:
+                self.known_host = self.host
         if fault is None and self.transfer_encoding is not None:
             self.is_chunked = True
             fault = check_transfer_encoding(self.transfer_encoding, self.is_http_11)
@@ -771,27 +788,22 @@ class H1Connection:
 
         httptools ended the message at its head, body or not; a parser of its own is told the body's framing.
         """
-        self.is_keep_alive = self.is_keep_alive and not self._says_close()
         if not self.body_left and not self.is_chunked:
             return
         self.is_message_complete = False
+        self.is_head_parsed = False
         framing = b"transfer-encoding: chunked" if self.is_chunked else b"content-length: %d" % self.body_left
-        fields = self.fields
+        fields, length = self.fields, self.content_length
         self.fields = []
         self._parser = self.service.make_parser(self)
         self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
-        self.fields = fields
-
-    def _says_close(self) -> bool:
-        for name, value in self.fields:
-            if name == b"connection" and b"close" in [option.strip() for option in value.lower().split(b",")]:
-                return True
-        return False
+        self.fields, self.content_length = fields, length
+        self.is_head_parsed = True
 
     def _split_other_form(self, target: bytes) -> Any:
         """Take a target that is no path: sets path and query, returns the authority; may refuse the request."""
         if self.method == "CONNECT":
-            self._reject(405, "CONNECT is not served here")
+            self._refuse_connect()
             return None
         if target == b"*":
             if self.method != "OPTIONS":
@@ -805,6 +817,13 @@ class H1Connection:
         self.raw_path, _, self.raw_query = form[1].partition(b"?")
         return form[0]
 
+    def _refuse_connect(self) -> None:
+        """Answer CONNECT, which asks a proxy for a tunnel: RFC 9110 9.3.6, RFC 9112 3.2.3."""
+        if b":" in self.target and not self.target.endswith(b":") and is_authority(self.target):
+            self._reject(405, "CONNECT is not served here")
+        else:
+            self._reject(400, "the target of CONNECT is not a host and a port")
+
     def _find_client(self) -> Any:
         peer = self.transport.get_extra_info("peername") if self.transport is not None else None
         self.client = (peer[0], peer[1]) if isinstance(peer, tuple) else ("", 0)
@@ -814,10 +833,12 @@ class H1Connection:
         request.has_body = True
         request.content_length = self.content_length
         request.expects_continue = self.expect is not None and self.is_http_11
+        if self.method == "TRACE":
+            self.is_keep_alive = False  # RFC 9110 9.3.8: its client must not send content
         self.phase = BODY
         self.last_octets = b""
         self.body_bytes = 0
-        exchange = self.service.begin(request, self)
+        exchange = self.service.dispatcher.begin(request, self)
         if self.phase >= LINGER:
             return
         if not self.is_answered:
@@ -877,21 +898,38 @@ class H1Connection:
 
     def respond(self, status: int, fields: list[tuple[bytes, bytes]], body: bytes, length: int) -> None:
         """Send a whole answer in one write; see types.Stream."""
-        common = self._common(status, fields)
-        self._write(render(status, self._without_own(fields), common, length, body))
+        fields = self._without_own(fields)
+        common = self._common(status)
+        if len(body) < LARGE_BODY_BYTES:
+            self._write(render(status, fields, common, length, body))
+        else:  # not copied behind its head
+            self._write(render(status, fields, common, length, b""))
+            self._write(body)
         self.is_answered = True
         self.status = status
         self.sent_bytes = len(body)
         self._answer_done()
 
-    def _common(self, status: int, fields: list[tuple[bytes, bytes]]) -> bytes:
+    def _without_own(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Leave out the fields that this module writes itself; a handler's ``Connection: close`` closes."""
+        for field in fields:
+            if is_own(field[0]):
+                break
+        else:
+            return fields
+        kept = []
+        for field in fields:
+            if not is_own(field[0]):
+                kept.append(field)
+            elif field[0] == b"connection" and b"close" in field[1].lower():
+                self.is_keep_alive = False
+        return kept
+
+    def _common(self, status: int) -> bytes:
         """Decide whether the connection stays open after this answer; returns the lines all answers have."""
         service = self.service
         if self.is_keep_alive:
-            for field in fields:
-                if field[0] == b"connection" and b"close" in field[1].lower():
-                    self.is_keep_alive = False
-            if service.is_stopping or (self.is_eof and self._backlog is None):
+            if service.is_stopping or (self.is_eof and self._backlog is None and not self.has_input_behind):
                 self.is_keep_alive = False
             elif not self.is_message_complete and not self._may_discard(status):
                 self.is_keep_alive = False
@@ -906,13 +944,6 @@ class H1Connection:
         if self.expect is not None and not self.has_sent_continue and not self.body_bytes and not self.has_input_behind:
             return False  # whether the client sends the body at all is not known
         return self.body_left <= DISCARD_BYTES
-
-    def _without_own(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """Leave out the fields that this module writes itself."""
-        for field in fields:
-            if field[0] in OWN_FIELDS:
-                return [kept for kept in fields if kept[0] not in OWN_FIELDS]
-        return fields
 
     def inform(self, status: int) -> None:
         """Send 100 Continue, unless the body is coming already (RFC 9110 10.1.1)."""
@@ -932,7 +963,8 @@ class H1Connection:
         else:
             self.framing = BY_CLOSE
             self.is_keep_alive = False
-        common = self._common(status, fields)
+        fields = self._without_own(fields)
+        common = self._common(status)
         if self.framing == CHUNKED:
             common = common + b"transfer-encoding: chunked\r\n"
         self.is_streaming = True
@@ -940,7 +972,7 @@ class H1Connection:
         self.status = status
         if self.phase == WAIT:
             self.deadline = inf
-        self._write(render(status, self._without_own(fields), common, length, b""))
+        self._write(render(status, fields, common, length, b""))
 
     def data(self, piece: bytes) -> None:
         """Send a piece of a streamed answer's body."""
@@ -1027,6 +1059,8 @@ class H1Connection:
         """Be ready for the next request on this connection."""
         self.exchange = None
         self.request = None
+        if self.is_parser_spent:
+            self._parser = None  # it may take this connection for closed, and would parse nothing more
         self._reset()
         self.phase = IDLE
         self.idle_since = self.service.now

@@ -102,3 +102,13 @@ def check_content_length(value: bytes) -> Any:
         if length <= MAX_BODY_LENGTH:
             return length
     return Fault(400, "Content-Length is not a number of octets")
+
+
+def wants_keep_alive(connection: bytes | None, is_http_11: bool) -> bool:
+    """Tell whether the client wants the connection kept: ``close`` wins over all else (RFC 9112 9.3)."""
+    if connection is None:
+        return is_http_11
+    options = [option.strip(b" \t") for option in connection.lower().split(b",")]
+    if b"close" in options:
+        return False
+    return is_http_11 or b"keep-alive" in options

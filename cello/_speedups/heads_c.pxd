@@ -1,6 +1,7 @@
 cdef class HeadScan:
     cdef public Py_ssize_t end
     cdef public Py_ssize_t line_end
+    cdef public bint has_percent
     cdef public bint is_http_11
     cdef public bint is_origin_form
     cdef public str method
@@ -14,4 +15,5 @@ cdef class HeadScan:
 
 cpdef bytes lowered(bytes name)
 cpdef int kind_of(bytes name) except -1
+cpdef bint is_own(bytes name) except -1
 cpdef bint has_null(bytes raw) except -1

@@ -21,6 +21,7 @@ TRANSFER_ENCODING = 3
 CONNECTION = 4
 EXPECT = 5
 UPGRADE = 6
+PROXY_CONNECTION = 7
 
 cdef dict METHODS = _METHODS
 cdef str GET = _METHODS[b"GET"]
@@ -67,6 +68,7 @@ cdef class HeadScan:
     def __init__(self):
         self.end = 0
         self.line_end = 0
+        self.has_percent = False
         self.is_http_11 = True
         self.is_origin_form = True
         self.method = ""
@@ -109,6 +111,7 @@ cdef class HeadScan:
         if not self.take_method(start, space - start):
             return False
         self.target = PyBytes_FromStringAndSize(target, size)
+        self.has_percent = memchr(target, c"%", size) != NULL
         self.is_origin_form = target[0] == c"/"
         if self.is_origin_form:
             mark = <const char*>memchr(target, c"?", size)
@@ -188,9 +191,26 @@ cpdef int kind_of(bytes name) except -1:
         return 4 if memcmp(octets, b"connection", 10) == 0 else 0
     if size == 6:
         return 5 if memcmp(octets, b"expect", 6) == 0 else 0
+    if size == 16:
+        return 7 if memcmp(octets, b"proxy-connection", 16) == 0 else 0
     if size == 7:
         return 6 if memcmp(octets, b"upgrade", 7) == 0 else 0
     return 0
+
+
+cpdef bint is_own(bytes name) except -1:
+    """Tell whether a field of an answer is written by the HTTP/1.1 adapter itself, and by nobody else."""
+    cdef const char* octets = PyBytes_AS_STRING(name)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(name)
+    if size == 4:
+        return memcmp(octets, b"date", 4) == 0
+    if size == 6:
+        return memcmp(octets, b"server", 6) == 0
+    if size == 7:
+        return memcmp(octets, b"upgrade", 7) == 0
+    if size == 10:
+        return memcmp(octets, b"connection", 10) == 0 or memcmp(octets, b"keep-alive", 10) == 0
+    return size == 17 and memcmp(octets, b"transfer-encoding", 17) == 0
 
 
 cpdef bint has_null(bytes raw) except -1:

@@ -23,6 +23,7 @@ TRANSFER_ENCODING = 3
 CONNECTION = 4
 EXPECT = 5
 UPGRADE = 6
+PROXY_CONNECTION = 7  # llhttp takes it for Connection
 
 _KINDS: dict[bytes, int] = {
     b"host": HOST,
@@ -31,7 +32,10 @@ _KINDS: dict[bytes, int] = {
     b"connection": CONNECTION,
     b"expect": EXPECT,
     b"upgrade": UPGRADE,
+    b"proxy-connection": PROXY_CONNECTION,
 }
+
+_OWN = frozenset((b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"date", b"server"))
 
 
 class HeadScan:
@@ -41,11 +45,12 @@ class HeadScan:
     whole request target; where it is a path (``is_origin_form``), ``raw_path`` and ``raw_query`` are its parts.
     """
 
-    __slots__ = ("end", "is_http_11", "is_origin_form", "line_end", "method", "raw_path", "raw_query", "target")
+    __slots__ = ("end", "has_percent", "is_http_11", "is_origin_form", "line_end", "method", "raw_path", "raw_query", "target")
 
     def __init__(self) -> None:
         self.end = 0
         self.line_end = 0
+        self.has_percent = False
         self.is_http_11 = True
         self.is_origin_form = True
         self.method = ""
@@ -80,6 +85,7 @@ class HeadScan:
             return False
         self.method = method
         self.target = target
+        self.has_percent = b"%" in target
         self.is_origin_form = target[0] == 47  # "/"
         if self.is_origin_form:
             self.raw_path, _, self.raw_query = target.partition(b"?")
@@ -94,6 +100,11 @@ def lowered(name: bytes) -> bytes:
 def kind_of(name: bytes) -> int:
     """Tell which of the fields that steer HTTP/1.1 a lower-case name is, or NO_KIND."""
     return _KINDS.get(name, NO_KIND)
+
+
+def is_own(name: bytes) -> bool:
+    """Tell whether a field of an answer is written by the HTTP/1.1 adapter itself, and by nobody else."""
+    return name in _OWN
 
 
 def has_null(raw: bytes) -> bool:

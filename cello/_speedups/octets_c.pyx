@@ -181,9 +181,9 @@ cdef str decode_form_runs(octets_t at, octets_t end):
     cdef bytes scratch = PyBytes_FromStringAndSize(NULL, end - at)
     cdef unsigned char* target = <unsigned char*>PyBytes_AS_STRING(scratch)
     cdef octets_t stop
-    cdef list texts = []
-    cdef str text = ""
-    while at < end:
+    cdef list texts = None
+    cdef str text
+    while True:
         stop = at
         if at[0] < 0x80:
             while stop < end and stop[0] < 0x80:
@@ -193,9 +193,14 @@ cdef str decode_form_runs(octets_t at, octets_t end):
             while stop < end and stop[0] >= 0x80:
                 stop += 1
             text = PyUnicode_DecodeUTF8(<const char*>at, stop - at, "replace")
+        if texts is None:
+            if stop == end:
+                return text
+            texts = []
         texts.append(text)
+        if stop == end:
+            return "".join(texts)
         at = stop
-    return text if len(texts) == 1 else "".join(texts)
 
 
 cdef Py_ssize_t decode_form_triples(octets_t at, octets_t end, unsigned char* target) noexcept:

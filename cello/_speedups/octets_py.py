@@ -101,7 +101,8 @@ def split_pairs(raw: bytes, max_pairs: int) -> list[tuple[str, str]]:
     _require_bytes(raw)
     if raw and raw.count(b"&") >= max_pairs:
         raise ValueError(f"more than {max_pairs} pairs")
-    return parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True, encoding="utf-8", errors="replace")
+    text = raw.decode("utf-8", "replace")
+    return parse_qsl(text, keep_blank_values=True, encoding="utf-8", errors="replace")
 
 
 def _require_bytes(value: object) -> None:

@@ -29,7 +29,7 @@ cdef bytes status_line(int status):
 cdef list STATUS_LINES = [status_line(status) for status in range(100, 600)]
 
 
-def render(status, fields, common, length, body):
+cpdef bytes render(status, fields, common, length, body):
     """Render a head and a body (RFC 9112 2.1); see the twin."""
     require(PyLong_Check(status), "status", "an int", status)
     require(PyList_Check(fields), "fields", "a list", fields)
@@ -57,7 +57,7 @@ def render(status, fields, common, length, body):
     return answer
 
 
-def chunk(data):
+cpdef bytes chunk(data):
     """Render one chunk (RFC 9112 7.1); no data gives the one that ends the body."""
     require(PyBytes_Check(data), "data", "bytes", data)
     cdef char digits[LONGEST_NUMBER]

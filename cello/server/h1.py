@@ -35,7 +35,7 @@ def make_service(
 ) -> Service:
     """Return what the connections of a process share; a timeout of None is off."""
     service = Service()
-    service.begin = dispatcher.begin
+    service.dispatcher = dispatcher
     service.refuse = dispatcher.core.refuse
     service.make_parser = httptools.HttpRequestParser
     service.parser_upgrade = httptools.HttpParserUpgrade

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from tests.kit.answer_reader import Answer
@@ -64,12 +65,15 @@ def _status_complaints(case: Case, outcome: Outcome) -> Iterator[str]:
     expected = [*case.expect, *[Expected((200,))] * case.trailing_count]
     statuses = [answer.status for answer in outcome.answers]
     if not matches(expected, statuses):
-        yield f"expected {_readable(expected)}, got {statuses}"
+        wanted = ("/".join(map(str, each.statuses)) + "?" * each.is_optional for each in expected)
+        yield f"expected {_readable(wanted)}, got {_readable(map(str, statuses))}"
 
 
-def _readable(expected: Sequence[Expected]) -> str:
-    texts = ("/".join(map(str, each.statuses)) + "?" * each.is_optional for each in expected)
-    return "[" + ", ".join(texts) + "]"
+def _readable(texts: Iterable[str]) -> str:
+    """Write a list of statuses, a run of one status as 200x150."""
+    runs = [(text, len(list(run))) for text, run in groupby(texts)]
+    parts = [f"{text}x{count}" if count > 3 else ", ".join([text] * count) for text, count in runs]
+    return "[" + ", ".join(parts) + "]"
 
 
 def _with_methods(case: Case, answers: Sequence[Answer]) -> Iterator[tuple[Answer, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv6Address
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from hypothesis import example, given
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 SUBJECT = "octets"
 
 CHECKS = ["is_token", "is_field_value", "is_authority", "is_target_path"]
-FUNCTIONS = [*CHECKS, "decode_component"]
+FUNCTIONS = [*CHECKS, "decode_component"]  # those that take octets alone; split_pairs is at the end
 
 DIGITS = b"0123456789"
 LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -41,6 +41,14 @@ PATH_PIECES = [
     %C3%A4 %df %e0 %a0 %9f %ed %ef%bb%bf %f0 %90 %8f %f4 %F4%8F%BF%BF %f5 %ff
     """.split(),
     *(b" ", b"\x00"),
+]
+FORM_PIECES = [
+    *b"""
+    & & & = = + ; a n=1 % %% %0 %4 %41 %zz %4g %g4 %26 %3d %2B %25 %00 %c3 %A9 %e2 %82 %aC %ed %a0 %80 %f0 %9f
+    %98 %F4 %90 %ff %ef%bb%bf a \xc3 \xa9 \xc3\xa9 \xe2\x82 \xac \xed\xa0\x80 \xf0\x9f \x98 \xff
+    \xef\xbb\xbf \x7f
+    """.split(),
+    *(b" ", b"\x00", b"\r\n"),
 ]
 
 GROUP = st.integers(0, 0xFFFF).map(lambda number: b"%x" % number)
@@ -286,3 +294,94 @@ def test_decode_component_reverses_quoting(twin, text):
     raw = quote(text, safe="").encode()
     assert twin.decode_component(raw) == text
     assert twin.is_target_path(raw) is ("\0" not in text)
+
+
+# --- WHATWG URL 5.1: application/x-www-form-urlencoded ---
+
+MANY = 1000  # pairs, more than any of these tests has
+
+
+@given(raw=st.binary())
+def test_twins_agree_on_forms_of_arbitrary_octets(same, raw):
+    same("split_pairs", raw, MANY)
+
+
+@given(raw=joined(FORM_PIECES, 24))
+@example(raw=b"a=%4\xc3%A9")
+@example(raw=b"\xe2%82\xac=%e2\x82%ac")
+@example(raw=b"%F0%9F%98\x80+%f0+%9f%98%80")
+@example(raw=b"a=1;b=2&c=%\x00%00")
+def test_twins_agree_on_nearly_valid_forms(same, raw):
+    same("split_pairs", raw, MANY)
+
+
+@given(raw=st.lists(st.sampled_from(b"&=%+;aF0gx \x00\xc3\xa9\xe2\x82\xff"), max_size=24).map(bytes))
+def test_twins_agree_on_octets_that_mean_something_in_forms(same, raw):
+    same("split_pairs", raw, MANY)
+
+
+@pytest.mark.parametrize(
+    "around", [(b"", b""), (b"a=%4", b"&b"), (b"%", b"1=2"), (b"a", b"%41"), (b"%C3", b"%A9")]
+)
+def test_twins_agree_on_every_octet_in_a_form(same, around):
+    for octet in range(256):
+        same("split_pairs", around[0] + bytes([octet]) + around[1], MANY)
+
+
+@given(octets=st.lists(st.tuples(st.integers(0x80, 0xFF), st.booleans()), min_size=1, max_size=6))
+def test_twins_agree_on_characters_half_bare_and_half_encoded(same, octets):
+    pieces = [b"%%%02x" % octet if is_encoded else bytes([octet]) for octet, is_encoded in octets]
+    same("split_pairs", b"".join(pieces), MANY)
+
+
+@given(raw=joined([b"&", b"a", b"=", b"%26"], 10), max_pairs=st.integers(-1, 8))
+def test_twins_agree_on_the_count_of_pairs(same, raw, max_pairs):
+    outcome = same("split_pairs", raw, max_pairs)
+    pieces = len(raw.split(b"&")) if raw else 0
+    assert (outcome[0] == "raised") is (raw != b"" and pieces > max_pairs)
+
+
+@pytest.mark.parametrize("wrong", [None, "a=1", 1, bytearray(b"a"), memoryview(b"a"), [b"a"]])
+def test_a_form_is_bytes(same, wrong):
+    text = f"expected bytes, got {type(wrong).__name__}"
+    assert same("split_pairs", wrong, MANY) == ("raised", TypeError, text)
+
+
+@pytest.mark.parametrize(
+    ("raw", "pairs"),
+    [
+        (b"", []),
+        (b"&", []),
+        (b"&&a=1&&", [("a", "1")]),
+        (b"a", [("a", "")]),
+        (b"=", [("", "")]),
+        (b"=1&a=", [("", "1"), ("a", "")]),
+        (b"a=b=c&a=", [("a", "b=c"), ("a", "")]),
+        (b"a=1;b=2", [("a", "1;b=2")]),
+        (b"a+b=c+%2B", [("a b", "c +")]),
+        (b"%61%3D%26=%3d%26", [("a=&", "=&")]),
+        (b"%=%4&%zz=%%41&%4%31=%", [("%", "%4"), ("%zz", "%A"), ("%41", "%")]),
+        (b"a=%00\x00\r\n", [("a", "\0\0\r\n")]),
+        (b"%C3%A9=\xc3\xa9+\xe2\x82\xac", [("\u00e9", "\u00e9 \u20ac")]),
+        (b"a=%F0%9F%98%80!", [("a", "\U0001f600!")]),
+        (b"a=\xff%FF", [("a", "\ufffd\ufffd")]),
+        (b"a=\xc3%A9&b=%C3\xa9", [("a", "\ufffd\ufffd"), ("b", "\ufffd\ufffd")]),
+        (b"a=%ED%A0%80", [("a", "\ufffd\ufffd\ufffd")]),
+        (b"a=%EF%BB%BFb", [("a", "\ufeffb")]),
+        (b"n=" + b"+" * 9000, [("n", " " * 9000)]),
+    ],
+)
+def test_split_pairs(twin, raw, pairs):
+    assert twin.split_pairs(raw, MANY) == pairs
+
+
+@pytest.mark.parametrize("raw", [b"a=1&b=2&c=3&d=4", b"&&&", b"a&&b&"])
+def test_pairs_are_bounded_and_empty_ones_count(twin, raw):
+    assert len(twin.split_pairs(raw, 4)) <= 4
+    with pytest.raises(ValueError, match=r"^more than 3 pairs$"):
+        twin.split_pairs(raw, 3)
+
+
+@given(pairs=st.lists(st.tuples(st.text(), st.text())))
+def test_split_pairs_reverses_urlencode(twin, pairs):
+    assert twin.split_pairs(urlencode(pairs).encode(), MANY) == pairs

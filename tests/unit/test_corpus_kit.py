@@ -246,6 +246,12 @@ class TestJudge:
         ):
             assert len(compare(case_of(echo=wrong), outcome_of(octets))) >= 1
 
+    def test_many_answers_are_said_in_few_words(self) -> None:
+        (complaint,) = compare(
+            case_of(expect=[{"status": 200, "count": 9}], announced=False), outcome_of(GOOD)
+        )
+        assert complaint == "expected [200x9], got [200]"
+
     def test_refused_head_needs_no_problem_but_its_type(self) -> None:
         octets = REFUSAL.removesuffix(PROBLEM)
         assert compare(case_of(expect=[400], methods=["HEAD"]), outcome_of(octets, methods=("HEAD",))) == []

@@ -113,6 +113,52 @@ def test_it_cannot_be_changed() -> None:
         hash(query)
 
 
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), text), max_size=20))
+def test_few_and_many_fields_read_the_same(fields: list[tuple[str, str]]) -> None:
+    expected = MultiDict(fields)
+    query = parse_query(urlencode(fields).encode())
+    made = QueryParams(fields)
+    assert query.items() == made.items() == fields
+    for name in "abcdefghi":
+        assert (name in query) is (name in made) is (name in expected)
+        assert query.get(name) == made.get(name) == expected.get(name)
+        assert query.get(name, 5) == expected.get(name, 5)
+        assert query.get_all(name) == made.get_all(name) == expected.getall(name, [])
+        if name in expected:
+            assert query[name] == made[name] == expected[name]
+            assert query.getall(name) == expected.getall(name)
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 100])
+def test_missing_and_impossible_names_at_all_sizes(count: int) -> None:
+    query = parse_query(b"&".join(b"n%d=%d" % (number, number) for number in range(count)))
+    assert query[f"n{count - 1}"] == str(count - 1)
+    assert query.get("missing") is None
+    with pytest.raises(KeyError, match="missing"):
+        query["missing"]
+    wrong: Any = b"n0"
+    assert wrong not in query
+    with pytest.raises(TypeError):
+        query[wrong]
+    with pytest.raises(TypeError):
+        query.get(wrong)
+
+
+def test_what_it_was_made_of_stays_the_callers() -> None:
+    fields = [("a", "1")]
+    query = QueryParams(fields)
+    fields.append(("b", "2"))
+    query.items().append(("c", "3"))
+    assert query.items() == [("a", "1")]
+    assert "b" not in query
+
+
+@pytest.mark.parametrize("wrong", [None, [("a", "1", "2")], [(1, "a")]])
+def test_it_is_made_of_pairs_of_text(wrong: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        QueryParams(wrong)
+
+
 def test_equality() -> None:
     query = parse_query(b"a=1&b=2")
     assert query == QueryParams([("a", "1"), ("b", "2")])

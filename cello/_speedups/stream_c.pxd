@@ -1,0 +1,2 @@
+cdef class AnswerStream:
+    cpdef respond(self, int status, list fields, bytes body, Py_ssize_t length)

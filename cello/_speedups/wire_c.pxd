@@ -1,0 +1,2 @@
+cpdef bytes render(status, fields, common, length, body)
+cpdef bytes chunk(data)
