@@ -240,7 +240,7 @@ def explain(root: Any, cause: Exception) -> EncodeError:
 
 def _refusal_of(value: Any) -> Exception | None:
     try:
-        _encode(value)
+        encode_unchecked(value)
     except (TypeError, ValueError, RecursionError, BufferError) as exc:
         return exc
     return None

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import json as json_module
+import string
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http.cookies import SimpleCookie
 from types import TracebackType
@@ -23,13 +24,18 @@ from ._speedups import AnswerStream, is_authority, is_target_path, make_request
 from .config import LimitsConfig, RunArguments, TimeoutConfig, resolve_options
 from .errors import CelloError
 from .headers import Headers
-from .server.worker import Worker, new_event_loop
+from .server.worker import Worker, finish, new_event_loop
 from .threads import HandlerPool
 from .types import Fields
 
 REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 20
 PATH_SAFE = "/%:@!$&'()*+,;=-._~\\"
+SERVER_FIELDS = frozenset((b"connection", b"keep-alive", b"upgrade", b"date", b"server"))
+"""Fields that a server writes itself: an application's own never reach a client."""
+
+HeadersInit = Mapping[str, str] | Iterable[tuple[str, str]]
+Pairs = list[tuple[str, str]]
 
 
 class AnswerBroken(CelloError):
@@ -91,7 +97,7 @@ class _MemoryStream(AnswerStream):
 
     def head(self, status: int, fields: Fields, length: int, has_body: bool) -> None:
         self.status = status
-        self.fields = list(fields)
+        self.fields = [field for field in fields if field[0] not in SERVER_FIELDS]
         if length >= 0:
             self.fields.append((b"content-length", str(length).encode()))
 
@@ -144,6 +150,8 @@ class TestClient:
         split = urlsplit(base_url)
         if split.scheme not in ("http", "https") or not is_authority(split.netloc.encode("latin-1", "replace")):
             raise ValueError(f"base_url is an http or https URL with a host, got {base_url!r}")
+        if split.path not in ("", "/") or split.query or split.fragment:
+            raise ValueError(f"base_url is a scheme and a host, without a path or query, got {base_url!r}")
         arguments = RunArguments(env=env, debug=debug, workers=workers, timeout=timeout, limits=limits)
         self.app = app
         self.cookies: dict[str, str] = {}
@@ -181,7 +189,7 @@ class TestClient:
         assert self._thread is not None
         if self._pool is not None:
             self._pool.shutdown()
-        self._call(self._loop.shutdown_asyncgens())
+        self._call(finish(self._loop))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -199,7 +207,7 @@ class TestClient:
         url: str,
         *,
         params: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: HeadersInit | None = None,
         content: bytes | str | Iterator[bytes] | None = None,
         json: Any = None,
         data: Mapping[str, Any] | None = None,
@@ -207,39 +215,40 @@ class TestClient:
     ) -> TestResponse:
         """Send a request and return its answer.
 
-        ``url`` is a path with an optional query, ``params`` is added to the query. The body is ``content`` (octets, text
-        or an iterator of octets), ``json``, or ``data`` as an urlencoded form. Raises AnswerBroken when the handler
-        fails in mid-answer.
+        ``url`` is a path with an optional query, ``params`` is added to the query; ``headers`` is a mapping
+        or pairs. The body is ``content`` (octets, text, or an iterator of octets, which is sent without its
+        length), ``json``, or ``data`` as an urlencoded form. Raises AnswerBroken when the handler fails in
+        mid-answer.
         """
-        pieces, type_field = _body(content, json, data)
+        pieces, given = _body(content, json, data)
+        given = _replaced(given, headers)
         follows = self._follows if follow_redirects is None else follow_redirects
-        given = {name.lower(): value for name, value in {**type_field, **(headers or {})}.items()}
         history: list[TestResponse] = []
         while True:
-            response = self._call(self._exchange(method.upper(), _target(url, params), given, pieces))
+            response: TestResponse = self._call(
+                self._exchange(method.upper(), self._target(url, params), given, pieces)
+            )
             response.history = history
             self._keep_cookies(response)
             if not follows or not response.is_redirect:
                 return response
             if len(history) >= MAX_REDIRECTS:
-                raise CelloError(f"more than {MAX_REDIRECTS} redirects, the last to {response.headers['location']}")
+                raise CelloError(f"more than {MAX_REDIRECTS} redirects, the last from {response.url}")
             history = [*history, response]
-            url, params = urljoin(url, response.headers["location"]), None
+            url, params = urljoin(response.url, response.headers["location"]), None
             if response.status_code not in (307, 308) and method.upper() != "HEAD":
                 method, pieces = "GET", []
-                given = {name: value for name, value in given.items() if not name.startswith("content-")}
+                given = [field for field in given if not field[0].startswith("content-")]
 
-    async def _exchange(
-        self, method: str, target: bytes, headers: Mapping[str, str], pieces: list[bytes]
-    ) -> TestResponse:
+    async def _exchange(self, method: str, target: bytes, given: Pairs, pieces: list[bytes]) -> TestResponse:
         path, _, query = target.partition(b"?")
         request = make_request(
-            method, path, query, self._fields(headers, pieces), self._authority.encode(), self._scheme, "1.1",
+            method, path, query, self._fields(given), self._authority.encode(), self._scheme, "1.1",
             ("testclient", 50000),
         )  # fmt: skip
+        headers = dict(given)
         request.has_body = bool(pieces)
-        length = headers.get("content-length")
-        request.content_length = int(length) if length is not None else sum(map(len, pieces)) if pieces else None
+        request.content_length = int(headers["content-length"]) if "content-length" in headers else None
         request.expects_continue = headers.get("expect", "").lower() == "100-continue"
         stream = _MemoryStream()
         if path != b"*" and not is_target_path(path):
@@ -262,13 +271,25 @@ class TestClient:
         url = f"{self._scheme}://{self._authority}{target.decode('latin-1')}"
         return TestResponse(stream.status, stream.fields, b"".join(stream.chunks), stream.chunks, url)
 
-    def _fields(self, headers: Mapping[str, str], pieces: list[bytes]) -> Fields:
-        given = {"host": self._authority, "user-agent": "cello-testclient", "accept": "*/*", **headers}
-        if self.cookies and "cookie" not in given:
-            given["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        if pieces and "content-length" not in given and "transfer-encoding" not in given:
-            given["content-length"] = str(sum(map(len, pieces)))
-        return [(name.encode("latin-1"), str(value).encode("latin-1")) for name, value in given.items()]
+    def _fields(self, given: Pairs) -> Fields:
+        fields = [("host", self._authority), ("user-agent", "cello-testclient"), ("accept", "*/*")]
+        if self.cookies:
+            fields.append(("cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items())))
+        fields = _replaced(fields, given)
+        return [(name.encode("latin-1"), str(value).encode("latin-1")) for name, value in fields]
+
+    def _target(self, url: str, params: Mapping[str, Any] | None) -> bytes:
+        """Return the request target of a path, or of a URL under ``base_url``."""
+        base = f"{self._scheme}://{self._authority}"
+        if url.startswith(base) and url[len(base) :][:1] in ("", "/", "?", "#"):
+            url = url[len(base) :]
+            url = url if url.startswith("/") else f"/{url}"
+        if url[:1] != "/" and url != "*":
+            raise ValueError(f"a URL is a path that begins with a slash, or begins with {base}, got {url!r}")
+        path, _, query = url.partition("#")[0].partition("?")
+        given = urlencode(params or {}, doseq=True)
+        query = "&".join(part for part in (quote(query, safe=string.punctuation), given) if part)
+        return (quote(path, safe=PATH_SAFE) + (f"?{query}" if query else "")).encode("ascii")
 
     def _keep_cookies(self, response: TestResponse) -> None:
         for line in response.headers.get_all("set-cookie"):
@@ -319,30 +340,36 @@ def _expire_later(exchange: Any) -> asyncio.TimerHandle | None:
     return asyncio.get_running_loop().call_later(seconds, expire)
 
 
-def _target(url: str, params: Mapping[str, Any] | None) -> bytes:
-    split = urlsplit(url)
-    path = "*" if url == "*" else quote(split.path or "/", safe=PATH_SAFE)
-    if path[0] not in "/*":
-        raise ValueError(f"a path begins with a slash, got {url!r}")
-    query = "&".join(part for part in (split.query, urlencode(params or {}, doseq=True)) if part)
-    return (f"{path}?{query}" if query else path).encode("latin-1")
+def _replaced(fields: Pairs, headers: HeadersInit | None) -> Pairs:
+    """Return fields with those of the same names replaced by the given ones."""
+    given = headers.items() if isinstance(headers, Mapping) else headers or ()
+    own = [(name.lower(), value) for name, value in given]
+    names = dict(own)
+    return [field for field in fields if field[0] not in names] + own
 
 
 def _body(
     content: bytes | str | Iterator[bytes] | None, json: Any, data: Mapping[str, Any] | None
-) -> tuple[list[bytes], dict[str, str]]:
-    """Return the body's pieces and the Content-Type that goes with it."""
+) -> tuple[list[bytes], Pairs]:
+    """Return the body's pieces and the fields that go with it."""
     if sum(given is not None for given in (content, json, data)) > 1:
         raise ValueError("give one of content, json and data")
     if json is not None:
-        return [json_module.dumps(json).encode()], {"content-type": "application/json"}
+        return _sized(json_module.dumps(json).encode(), "application/json")
     if data is not None:
-        return [urlencode(data, doseq=True).encode()], {"content-type": "application/x-www-form-urlencoded"}
+        return _sized(urlencode(data, doseq=True).encode(), "application/x-www-form-urlencoded")
     if content is None:
-        return [], {}
+        return [], []
     if isinstance(content, str):
-        return [content.encode()], {"content-type": "text/plain; charset=utf-8"}
-    return ([content] if isinstance(content, bytes) else list(content)), {}
+        return _sized(content.encode(), "text/plain; charset=utf-8")
+    if isinstance(content, bytes):
+        return _sized(content, None)
+    return list(content), []
+
+
+def _sized(body: bytes, media_type: str | None) -> tuple[list[bytes], Pairs]:
+    fields = [("content-length", str(len(body)))]
+    return [body] if body else [], fields if media_type is None else [("content-type", media_type), *fields]
 
 
 class LiveServer:
@@ -372,7 +399,10 @@ def live_server(app: Any, host: str = "127.0.0.1", port: int = 0, **options: Any
     def serve() -> None:
         asyncio.set_event_loop(loop)
         try:
-            loop.run_until_complete(worker.serve(ready.set))
+            try:
+                loop.run_until_complete(worker.serve(ready.set))
+            finally:
+                loop.run_until_complete(finish(loop))
         except BaseException as exc:  # noqa: BLE001 - raised again in the caller's thread
             failures.append(exc)
         finally:

@@ -3,10 +3,10 @@
     python -m benchmarks.micro.query [--queries 20000] [--rounds 7]
 
 ``split`` is the parser alone; ``read`` makes the QueryParams and looks up the last name, which is the
-dearest; ``index`` does the same with the index made at once that forms.py makes for many fields. ``reference`` is
-urllib.parse.parse_qsl and a MultiDict of its pairs, without a class around it. Each figure is the least of the
-rounds, since everything else on the machine can only add; all take turns within a round. Every query is an
-object of its own, as a server's are.
+dearest; ``index`` does the same with the index that forms.py makes for many fields, made at once.
+``reference`` is urllib.parse.parse_qsl and a MultiDict of its pairs, without a class around it. Each figure
+is the least of the rounds, since everything else on the machine can only add; all take turns within a round.
+Every query is an object of its own, as a server's are.
 """
 
 from __future__ import annotations

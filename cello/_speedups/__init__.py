@@ -20,6 +20,7 @@ def _is_compiled() -> bool:
 if TYPE_CHECKING or not _is_compiled():
     from .dispatch_py import INLINE, TASK, THREAD, Dispatcher, Endpoint, Exchange
     from .h1_py import H1Connection, Service
+    from .h1_reader_py import ReaderSettings
     from .headers_py import Headers
     from .octets_py import (
         decode_component,
@@ -38,6 +39,7 @@ if TYPE_CHECKING or not _is_compiled():
 else:
     from .dispatch_c import INLINE, TASK, THREAD, Dispatcher, Endpoint, Exchange
     from .h1_c import H1Connection, Service
+    from .h1_reader_c import ReaderSettings
     from .headers_c import Headers
     from .octets_c import (
         decode_component,
@@ -65,6 +67,7 @@ __all__ = [
     "Exchange",
     "H1Connection",
     "Headers",
+    "ReaderSettings",
     "Request",
     "Router",
     "Service",

@@ -112,3 +112,8 @@ def wants_keep_alive(connection: bytes | None, is_http_11: bool) -> bool:
     if b"close" in options:
         return False
     return is_http_11 or b"keep-alive" in options
+
+
+def is_tunnel_target(target: bytes) -> bool:
+    """Tell whether a target is in authority-form, a host and a port (RFC 9112 3.2.3)."""
+    return b":" in target and not target.endswith(b":") and is_authority(target)

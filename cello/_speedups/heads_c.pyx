@@ -26,6 +26,7 @@ PROXY_CONNECTION = 7
 cdef dict METHODS = _METHODS
 cdef str GET = _METHODS[b"GET"]
 cdef str POST = _METHODS[b"POST"]
+cdef str CONNECT = _METHODS[b"CONNECT"]
 cdef bytes EMPTY = b""
 
 # The names that nearly every request has, so that a lower-case copy need not be made of them each time.
@@ -112,7 +113,7 @@ cdef class HeadScan:
             return False
         self.target = PyBytes_FromStringAndSize(target, size)
         self.has_percent = memchr(target, c"%", size) != NULL
-        self.is_origin_form = target[0] == c"/"
+        self.is_origin_form = target[0] == c"/" and self.method is not CONNECT
         if self.is_origin_form:
             mark = <const char*>memchr(target, c"?", size)
             if mark == NULL:

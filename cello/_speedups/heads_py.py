@@ -86,7 +86,7 @@ class HeadScan:
         self.method = method
         self.target = target
         self.has_percent = b"%" in target
-        self.is_origin_form = target[0] == 47  # "/"
+        self.is_origin_form = target[0] == 47 and method != "CONNECT"  # "/"
         if self.is_origin_form:
             self.raw_path, _, self.raw_query = target.partition(b"?")
         return True

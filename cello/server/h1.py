@@ -14,7 +14,7 @@ from typing import Any
 
 import httptools
 
-from .._speedups import H1Connection, Service
+from .._speedups import H1Connection, ReaderSettings, Service
 from .timers import render_common
 
 logger = logging.getLogger("cello")
@@ -34,13 +34,10 @@ def make_service(
     is_tls: bool,
 ) -> Service:
     """Return what the connections of a process share; a timeout of None is off."""
-    service = Service()
-    service.dispatcher = dispatcher
+    reading = ReaderSettings(httptools.HttpRequestParser, httptools.HttpParserUpgrade, max_headers)
+    service = Service(dispatcher, reading)
     service.refuse = dispatcher.core.refuse
-    service.make_parser = httptools.HttpRequestParser
-    service.parser_upgrade = httptools.HttpParserUpgrade
     service.note = note
-    service.max_fields = max_headers
     service.request_seconds = inf if request_seconds is None else request_seconds
     service.stall_seconds = inf if stall_seconds is None else stall_seconds
     service.keep_alive_seconds = inf if keep_alive_seconds is None else keep_alive_seconds

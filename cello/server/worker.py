@@ -271,13 +271,13 @@ def run(application: Application, options: RunOptions) -> None:
         asyncio.set_event_loop(loop)
         with _signals(loop, worker):
             loop.run_until_complete(worker.serve(lambda: announce(worker, options)))
-            loop.run_until_complete(_finish(loop))
+            loop.run_until_complete(finish(loop))
     finally:
         asyncio.set_event_loop(None)
         loop.close()
 
 
-async def _finish(loop: asyncio.AbstractEventLoop) -> None:
+async def finish(loop: asyncio.AbstractEventLoop) -> None:
     """Cancel the tasks that the application left behind, and close its async generators."""
     left = [task for task in asyncio.all_tasks(loop) if task is not asyncio.current_task()]
     for task in left:

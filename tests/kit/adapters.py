@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
-from unittest.mock import patch
+from typing import Any
 
 import httpx
+import pytest
 
 from cello.testing import AnswerBroken, TestClient, live_server
 
@@ -58,33 +59,33 @@ class Answer:
         return json.loads(self.body)
 
 
-class Client(Protocol):
+class Client(ABC):
     """A client of one running application; ``authority`` and ``address`` are what the application sees of it."""
 
     authority: str
     address: str
 
+    @abstractmethod
     def request(self, method: str, target: str, headers: Pairs = (), content: Content = None) -> Answer:
         """Send a request and return its answer; raises BrokenAnswerError.
 
         ``content`` as bytes is sent with its length, as an iterable of pieces without one.
         """
 
-
-class _Verbs:
-    """Shorthands on top of ``request``."""
-
-    def get(self: Client, target: str, headers: Pairs = ()) -> Answer:
+    def get(self, target: str, headers: Pairs = ()) -> Answer:
+        """Send GET."""
         return self.request("GET", target, headers)
 
-    def head(self: Client, target: str, headers: Pairs = ()) -> Answer:
+    def head(self, target: str, headers: Pairs = ()) -> Answer:
+        """Send HEAD."""
         return self.request("HEAD", target, headers)
 
-    def post(self: Client, target: str, content: Content = None, headers: Pairs = ()) -> Answer:
+    def post(self, target: str, content: Content = None, headers: Pairs = ()) -> Answer:
+        """Send POST."""
         return self.request("POST", target, headers, content)
 
 
-class MemoryClient(_Verbs):
+class MemoryClient(Client):
     """A Client over cello.testing.TestClient: no sockets, no octets."""
 
     address = "testclient"
@@ -103,7 +104,7 @@ class MemoryClient(_Verbs):
         return Answer(found.status_code, found.headers.items(), found.content)
 
 
-class SocketClient(_Verbs):
+class SocketClient(Client):
     """A Client over httpx and a real socket."""
 
     address = "127.0.0.1"
@@ -137,7 +138,7 @@ def _in_memory(app: Any, **options: Any) -> Iterator[MemoryClient]:
 def _over_h1(app: Any, **options: Any) -> Iterator[SocketClient]:
     with (
         live_server(app, **options) as server,
-        httpx.Client(base_url=server.url, timeout=PATIENCE_SECONDS, trust_env=False) as client,
+        httpx.Client(base_url=server.url, timeout=PATIENCE_SECONDS, trust_env=False, verify=False) as client,
     ):
         yield SocketClient(client, f"{server.host}:{server.port}")
 
@@ -145,8 +146,10 @@ def _over_h1(app: Any, **options: Any) -> Iterator[SocketClient]:
 @contextmanager
 def _over_h1_asyncio(app: Any, **options: Any) -> Iterator[SocketClient]:
     """Serve on asyncio's own loop, as where uvloop is not installed; its transports differ in many small ways."""
-    with patch("cello.testing.new_event_loop", asyncio.new_event_loop), _over_h1(app, **options) as client:
-        yield client
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("cello.testing.new_event_loop", asyncio.new_event_loop)
+        with _over_h1(app, **options) as client:
+            yield client
 
 
 _SERVINGS: dict[str, Callable[..., Any]] = {
