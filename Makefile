@@ -1,47 +1,63 @@
 # Two commands for a newcomer: `make run` serves examples/hello.py, `make test` runs the whole suite.
+# Both set everything up in .venv first. `make run ARGS="--port 8080"`, `make test ARGS="-k router"`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := $(wildcard cello/_speedups/*.py cello/_speedups/*.pyx cello/_speedups/*.pxd)
 
-.PHONY: run test test-compiled test-pure lint build bench clean
+# CELLO_NO_EXTENSIONS=1 installs and tests the pure implementation alone, where there is no C compiler.
+ifeq ($(filter-out 0,$(CELLO_NO_EXTENSIONS)),)
+INSTALLED := $(VENV)/installed
+TESTS := test-compiled test-pure
+else
+INSTALLED := $(VENV)/installed-pure
+TESTS := test-pure
+endif
+DEVELOPING := $(INSTALLED)-for-development
 
-run: $(VENV)/installed
+.PHONY: run test test-compiled test-pure lint build wheels bench clean
+
+run: $(INSTALLED)
 	$(BIN)/python examples/hello.py $(ARGS)
 
-test: test-compiled test-pure
+test: $(TESTS)
 
-test-compiled: $(VENV)/installed
+test-compiled: $(INSTALLED)
+	$(BIN)/python -c 'import cello; assert cello.IMPLEMENTATION == "compiled", "the compiled modules are not there"'
 	$(BIN)/python -m pytest $(ARGS)
 
-test-pure: $(VENV)/installed
+test-pure: $(INSTALLED)
 	CELLO_NO_EXTENSIONS=1 $(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/developing
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check cello tests benchmarks ci examples setup.py
-	$(BIN)/mypy
+lint: $(DEVELOPING)
+	bash ci/lint.sh $(BIN)/python
 
-build: $(VENV)/developing
+build: $(DEVELOPING)
 	rm -rf dist
 	$(BIN)/python -m build
 
-bench: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet -r benchmarks/requirements.txt
+# Builds both wheels from the sdist, installs each into a fresh environment and asks it for an answer.
+wheels: $(DEVELOPING)
+	bash ci/wheels.sh $(BIN)/python
+
+bench: $(INSTALLED)
+	$(PIP) install --quiet -r benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks.load $(ARGS)
 
+# A venv whose making failed half-way (no ensurepip) would be taken for a whole one the next time.
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cello: Python 3.11 or later is needed, $(PYTHON) is " + sys.version.split()[0])'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cello: Python 3.11 or later is needed, and $(PYTHON) is " + sys.version.split()[0] + "; name another: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # The compiled modules are built again when one of their sources has changed.
-$(VENV)/installed: $(BIN)/python pyproject.toml setup.py $(SOURCES)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+$(INSTALLED): $(BIN)/python pyproject.toml setup.py $(SOURCES)
+	$(PIP) install --quiet --editable '.[test]'
 	touch $@
 
-$(VENV)/developing: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+$(DEVELOPING): $(INSTALLED)
+	$(PIP) install --quiet --editable '.[dev]'
 	touch $@
 
 clean:
-	rm -rf build dist .venv cello.egg-info cello/_speedups/*.so
+	rm -rf build dist $(VENV) cello.egg-info cello/_speedups/*.so .hypothesis .mypy_cache .ruff_cache

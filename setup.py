@@ -17,8 +17,8 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-SAME_SOURCE = ("headers", "router", "request", "stream", "dispatch", "h1_rules", "h1_reader", "h1")
-WRITTEN_TWICE = ("octets", "wire", "heads", "calls")
+SAME_SOURCE = ("headers", "query", "request", "stream", "dispatch", "h1_rules", "h1_reader", "h1")
+WRITTEN_TWICE = ("octets", "wire", "heads", "calls", "router")
 
 SOURCE = Path("cello/_speedups")
 STAGE = Path("build/cython/cello/_speedups")

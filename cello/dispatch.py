@@ -130,9 +130,10 @@ class Core:
     async def send_stream(self, exchange: Any, response: Response) -> None:
         """Send a streamed answer: its first piece is awaited before the head, so that what fails early is a 500."""
         request, stream = exchange.request, exchange.stream
-        pieces = _Pieces(response.body, None if _is_pinned(exchange) else self.pool)
+        fields, declared = _split_length(response.headers.raw)
+        pieces = _Pieces(response.body, declared, None if _is_pinned(exchange) else self.pool)
         try:
-            await self._pump(exchange, request, stream, response, pieces)
+            await self._pump(exchange, request, stream, response, fields, pieces)
         except (ClientDisconnected, asyncio.CancelledError):
             exchange.is_done = True
             if not exchange.is_gone and exchange.has_begun:
@@ -142,31 +143,26 @@ class Core:
         finally:
             await pieces.close()
 
-    async def _pump(self, exchange: Any, request: Any, stream: Stream, response: Response, pieces: _Pieces) -> None:
-        fields, declared = _split_length(response.headers.raw)
+    async def _pump(
+        self, exchange: Any, request: Any, stream: Stream, response: Response, fields: Fields, pieces: _Pieces
+    ) -> None:
         carries = has_body(response.status) and request.method != "HEAD"
-        piece = await pieces.next() if carries else _EXHAUSTED
+        octets = await pieces.next() if carries else None
         if exchange.is_done:
             return
         exchange.has_begun = True
-        if isinstance(piece, str) and response.headers.get("content-type") == OCTET_STREAM:
+        if pieces.is_text and response.headers.get("content-type") == OCTET_STREAM:
             fields = [(name, TEXT.encode() if name == b"content-type" else value) for name, value in fields]
-        stream.head(response.status, fields, declared if has_body(response.status) else -1, carries)
-        sent = 0
-        while piece is not _EXHAUSTED:
-            octets = _as_octets(piece)
-            sent += len(octets)
-            if 0 <= declared < sent:
-                raise ResponseError(f"the streamed body is longer than its Content-Length of {declared} bytes")
+        length = pieces.declared_bytes if has_body(response.status) else -1
+        stream.head(response.status, fields, length, carries)
+        while octets is not None:
             stream.data(octets)
             await stream.drain()
             if exchange.is_done:
                 return
-            piece = await pieces.next()
+            octets = await pieces.next()
         if exchange.is_done:
             return
-        if carries and sent < declared:
-            raise ResponseError(f"the streamed body has {sent} bytes, its Content-Length says {declared}")
         exchange.is_done = True
         stream.end()
 
@@ -195,7 +191,8 @@ class Core:
                 result = context.run(exchange.endpoint.call, exchange.request)
             except BaseException as exc:  # noqa: BLE001 - becomes an answer on the loop's thread
                 raised = exc
-            call_soon(loop, exchange.deliver, result, raised)
+            # In the handler's context, which the body of a streamed answer is made in.
+            call_soon(loop, exchange.deliver, result, raised, context=context)
 
         self.pool.submit(job)
 
@@ -221,17 +218,42 @@ class Core:
 
 
 class _Pieces:
-    """The pieces of a streamed body, whichever kind of iterator makes them.
+    """The pieces of a streamed body, whichever kind of iterator makes them, held to the length declared for it.
 
     A plain iterator may block, so each step runs in a handler thread unless its route is pinned to the loop.
+    ``declared_bytes`` is -1 where no length was declared; ``is_text``: the last piece was a str.
     """
 
-    def __init__(self, body: Any, pool: HandlerPool | None) -> None:
+    def __init__(self, body: Any, declared_bytes: int, pool: HandlerPool | None) -> None:
         self._pool = pool
         self._is_async = hasattr(body, "__aiter__")
         self._iterator = body.__aiter__() if self._is_async else body
+        self._sent_bytes = 0
+        self.declared_bytes = declared_bytes
+        self.is_text = False
 
-    async def next(self) -> Any:
+    async def next(self) -> bytes | None:
+        """Return the octets of the next piece, None behind the last; raises ResponseError."""
+        piece = await self._step()
+        if piece is _EXHAUSTED:
+            self._check_end()
+            return None
+        self.is_text = isinstance(piece, str)
+        octets = _as_octets(piece)
+        self._sent_bytes += len(octets)
+        if 0 <= self.declared_bytes < self._sent_bytes:
+            raise ResponseError(
+                f"the streamed body is longer than its Content-Length of {self.declared_bytes} bytes"
+            )
+        return octets
+
+    def _check_end(self) -> None:
+        if self._sent_bytes < self.declared_bytes:
+            raise ResponseError(
+                f"the streamed body has {self._sent_bytes} bytes, its Content-Length says {self.declared_bytes}"
+            )
+
+    async def _step(self) -> Any:
         if self._is_async:
             return await anext(self._iterator, _EXHAUSTED)
         if self._pool is None:
@@ -300,10 +322,11 @@ def build(
         seconds = default_seconds if route.timeout is None else float(route.timeout)
         limit = max_request_bytes if route.max_request_size is None else route.max_request_size
         route.call = Endpoint(call, _lane(route, parts, is_coroutine), route, route.stream, limit, seconds)
-    call, is_coroutine = compose(_unmatched(table), parts, tools, is_pinned=True)
+    call, is_coroutine = compose(_unmatched(table), parts, tools, is_pinned=False, is_quick=True)
     lane = TASK if is_coroutine else THREAD if parts.has_blocking() else INLINE
-    # As if stream=True: what no route takes is answered at once, whatever body comes behind it.
-    unmatched = Endpoint(call, lane, None, True, max_request_bytes, default_seconds)
+    # As if stream=True: what no route takes is answered at once, whatever body comes behind it. A hook or a
+    # middleware may read the body, though, and has to find it.
+    unmatched = Endpoint(call, lane, None, parts.is_empty(), max_request_bytes, default_seconds)
     return Dispatcher(app, core, table.match, encode_unchecked, unmatched)
 
 

@@ -49,12 +49,14 @@ class Lifespan:
         current: Any = self.context_manager
         try:
             if self.context_manager is not None:
-                self._entered = self.context_manager(app)
-                await self._entered.__aenter__()
+                entering = self.context_manager(app)
+                await entering.__aenter__()
+                self._entered = entering
             for current in self._startup:
                 await _call(current, app)
         except Exception as exc:
             logger.exception("the startup hook %s failed", place_of(current))
+            await self._leave()
             raise StartError(f"the startup hook {place_of(current)} failed: {type(exc).__name__}: {exc}") from exc
 
     async def shutdown(self, app: Any) -> None:
@@ -64,11 +66,15 @@ class Lifespan:
                 await _call(hook, app)
             except Exception:  # one hook's failure must not keep the others from cleaning up
                 logger.exception("the shutdown hook %s failed", place_of(hook))
+        await self._leave()
+
+    async def _leave(self) -> None:
+        """Leave the lifespan, if it was entered."""
         entered, self._entered = self._entered, None
         if entered is not None:
             try:
                 await entered.__aexit__(None, None, None)
-            except Exception:  # likewise
+            except Exception:  # the process ends, or fails to start, for a reason of its own
                 logger.exception("leaving app.lifespan failed")
 
 

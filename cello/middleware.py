@@ -81,15 +81,19 @@ class Tools:
     pool: HandlerPool
 
 
-def compose(handler: Call, parts: Parts, tools: Tools, *, is_pinned: bool) -> tuple[Call, bool]:
+def compose(
+    handler: Call, parts: Parts, tools: Tools, *, is_pinned: bool, is_quick: bool = False
+) -> tuple[Call, bool]:
     """Return ``(call, is_coroutine)``: the handler with all parts around it.
 
-    ``is_pinned``: the handler may run on the loop's thread although it is a plain function.
+    ``is_pinned``: the handler and the hooks around it may run on the loop's thread although they are plain
+    functions; ``is_quick``: the handler alone may.
     """
     if parts.is_empty():
         return handler, is_async(handler)
     if is_async(handler) or parts.has_async():
-        return _AsyncChain(parts, tools, runs_inline=is_pinned or is_async(handler)).around(handler), True
+        quick = handler if is_quick else None
+        return _AsyncChain(parts, tools, is_pinned=is_pinned, quick=quick).around(handler), True
     return _SyncChain(parts, tools).around(handler), False
 
 
@@ -106,19 +110,26 @@ class _SyncChain:
             call = self._wrapped(middleware, call)
         return self._hooked(call) if self.parts.before or self.parts.after else call
 
+    def _run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a part; what it returns may be a coroutine, where an ``async def`` hides in a plain function."""
+        result = function(*args)
+        if result is not None and type(result) is not dict and inspect.isawaitable(result):
+            return self.tools.pool.wait_for(result)
+        return result
+
     def _guarded(self, handler: Call) -> Call:
         find, respond = self.parts.find, self.tools.respond
 
         def guarded(request: Any) -> Response:
             try:
-                return respond(request, handler(request))
+                return respond(request, self._run(handler, request))
             except BaseException as exc:
                 take = find(exc)
                 if take is None:
                     if isinstance(exc, HTTPError):
                         return self.tools.failure(request, exc)
                     raise
-                return respond(request, take(request, exc))
+                return respond(request, self._run(take, request, exc))
 
         return guarded
 
@@ -131,16 +142,16 @@ class _SyncChain:
         return wrapped
 
     def _hooked(self, call: Call) -> Call:
-        before, after, tools = self.parts.before, self.parts.after, self.tools
+        before, after, tools, run = self.parts.before, self.parts.after, self.tools, self._run
 
         def hooked(request: Any) -> Response:
             try:
-                early = next((found for hook in before if (found := hook(request)) is not None), None)
+                early = next((found for hook in before if (found := run(hook, request)) is not None), None)
                 response = tools.respond(request, early) if early is not None else call(request)
             except BaseException as exc:  # noqa: BLE001 - the after hooks see the 500 that it becomes
                 response = tools.failure(request, exc)
             for hook in after:
-                changed = hook(request, response)
+                changed = run(hook, request, response)
                 if changed is not None:
                     response = tools.respond(request, changed)
             return response
@@ -151,10 +162,11 @@ class _SyncChain:
 class _AsyncChain:
     """Some part is a coroutine function: the chain is one."""
 
-    def __init__(self, parts: Parts, tools: Tools, *, runs_inline: bool) -> None:
+    def __init__(self, parts: Parts, tools: Tools, *, is_pinned: bool, quick: Call | None) -> None:
         self.parts = parts
         self.tools = tools
-        self.runs_inline = runs_inline
+        self.is_pinned = is_pinned
+        self.quick = quick
 
     def around(self, handler: Call) -> AsyncCall:
         call = self._guarded(handler)
@@ -163,8 +175,8 @@ class _AsyncChain:
         return self._hooked(call) if self.parts.before or self.parts.after else call
 
     async def _run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a part in the handler's lane."""
-        if self.runs_inline or is_async(function):
+        """Call a part in its lane: a plain function may block, so it goes to a thread unless it is pinned."""
+        if self.is_pinned or is_async(function) or function is self.quick:
             result = function(*args)
         else:
             result = await self.tools.pool.run(function, *args)

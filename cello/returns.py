@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterator
+from inspect import isawaitable, iscoroutine
 from typing import Any
 
 from .errors import ResponseError
@@ -28,7 +29,18 @@ def to_response(result: Any) -> Response:
         return Response(result)
     if isinstance(result, (Iterator, AsyncIterable)):
         return Response.stream(result)
+    if isawaitable(result):
+        raise _unawaited(result)
     return Response.json(result)
+
+
+def _unawaited(result: Any) -> ResponseError:
+    if iscoroutine(result):
+        result.close()  # or Python warns that it was never awaited
+    return ResponseError(
+        f"got {type(result).__name__} {getattr(result, '__qualname__', '')!r}, which nothing awaits here: "
+        "return its result, or make what returned it an async def"
+    )
 
 
 def _from_tuple(result: tuple[Any, ...]) -> Response:

@@ -86,6 +86,9 @@ class _MemoryStream(AnswerStream):
         self.length = -1
         self.has_continued = False
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.takes_more = asyncio.Event()
+        self.takes_more.set()
+        self.done.add_done_callback(lambda _: self.takes_more.set())
 
     def respond(self, status: int, fields: Fields, body: bytes, length: int) -> None:
         self.head(status, fields, length, bool(body))
@@ -117,10 +120,10 @@ class _MemoryStream(AnswerStream):
         await asyncio.sleep(0)
 
     def pause(self) -> None:
-        """The body is in memory already."""
+        self.takes_more.clear()
 
     def resume(self) -> None:
-        """Likewise."""
+        self.takes_more.set()
 
     def is_disconnected(self) -> bool:
         return False
@@ -258,11 +261,8 @@ class TestClient:
             exchange = self._dispatcher.begin(request, stream)
         timer = None
         if exchange is not None:
-            for piece in pieces:
-                exchange.feed(piece)
-            if pieces:
-                exchange.end()
             timer = _expire_later(exchange)
+            await _send_body(exchange, stream, pieces)
         try:
             await stream.done
         finally:
@@ -326,6 +326,18 @@ class TestClient:
     def options(self, url: str, **options: Any) -> TestResponse:
         """Send OPTIONS; options as in ``request``."""
         return self.request("OPTIONS", url, **options)
+
+
+async def _send_body(exchange: Any, stream: _MemoryStream, pieces: list[bytes]) -> None:
+    """Feed a body as a connection would: as fast as the exchange takes it, until it is answered."""
+    for piece in pieces:
+        if stream.done.done():
+            return
+        exchange.feed(piece)
+        await asyncio.sleep(0)  # a stream=True handler has a look at it
+        await stream.takes_more.wait()
+    if pieces and not stream.done.done():
+        exchange.end()
 
 
 def _expire_later(exchange: Any) -> asyncio.TimerHandle | None:

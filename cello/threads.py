@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from queue import SimpleQueue
 from typing import Any
 
@@ -30,14 +30,19 @@ class HandlerPool:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._idle_count = 0
+        self._unfinished_count = 0
         self._is_shut_down = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def submit(self, job: Job) -> None:
-        """Run a job in a thread; a job handles its own errors."""
+        """Run a job in a thread; a job handles its own errors. To be called on the loop's thread."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
         with self._lock:
             if self._is_shut_down:
                 raise RuntimeError("the handler threads have been shut down")
             self._jobs.put(job)
+            self._unfinished_count += 1
             if self._idle_count > 0:
                 self._idle_count -= 1
             elif len(self._threads) < self._workers:
@@ -56,11 +61,16 @@ class HandlerPool:
             job()
             del job  # or this thread would keep the last request alive
             with self._lock:
+                self._unfinished_count -= 1
                 if self._jobs.empty():
                     self._idle_count += 1
 
     async def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a function in a thread, in a copy of this context, and return what it returns."""
+        """Call a function in a thread and return what it returns.
+
+        It runs in a copy of this context, and what it sets there is set here when it is done: a ContextVar does
+        not show which thread a call took.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         context = copy_context()
@@ -84,7 +94,27 @@ class HandlerPool:
             call_soon(loop, settle, result, raised)
 
         self.submit(job)
-        return await future
+        try:
+            return await future
+        finally:
+            if future.done() and not future.cancelled():  # else the call still runs in that context
+                _adopt(context)
+
+    def wait_for(self, awaitable: Awaitable[Any]) -> Any:
+        """Await something on the loop, from a handler thread; raises RuntimeError on the loop's own thread."""
+        if self._loop is None or _is_loop_here():
+            _close(awaitable)
+            raise RuntimeError("a plain function cannot wait on the event loop's thread: make it an async def")
+
+        async def result() -> Any:
+            return await awaitable
+
+        with self.waiting():
+            return asyncio.run_coroutine_threadsafe(result(), self._loop).result()
+
+    def is_busy(self) -> bool:
+        """Tell whether a job runs or waits."""
+        return self._unfinished_count > 0
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -107,10 +137,37 @@ class HandlerPool:
                 self._jobs.put(None)
 
 
-def call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[..., Any], *args: Any) -> None:
+def _adopt(context: Context) -> None:
+    """Set here what was set in a copy of the current context."""
+    here = copy_context()
+    for variable, value in context.items():
+        if variable not in here or here[variable] is not value:
+            variable.set(value)
+
+
+def _is_loop_here() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _close(awaitable: Any) -> None:
+    """Close a coroutine that nobody will await."""
+    if asyncio.iscoroutine(awaitable):
+        awaitable.close()
+
+
+def call_soon(
+    loop: asyncio.AbstractEventLoop,
+    callback: Callable[..., Any],
+    *args: Any,
+    context: Context | None = None,
+) -> None:
     """Schedule a callback from a thread; a loop that has ended in the meantime drops it."""
     try:
-        loop.call_soon_threadsafe(callback, *args)
+        loop.call_soon_threadsafe(callback, *args, context=context)
     except RuntimeError:
         if not loop.is_closed():
             raise

@@ -30,6 +30,7 @@ if TYPE_CHECKING or not _is_compiled():
         is_token,
         split_pairs,
     )
+    from .query_py import MAX_QUERY_FIELDS, QueryParams, install_index, read_query
     from .request_py import Request, install_decoders, make_request
     from .router_py import Router
     from .stream_py import AnswerStream
@@ -49,6 +50,7 @@ else:
         is_token,
         split_pairs,
     )
+    from .query_c import MAX_QUERY_FIELDS, QueryParams, install_index, read_query
     from .request_c import Request, install_decoders, make_request
     from .router_c import Router
     from .stream_c import AnswerStream
@@ -60,6 +62,7 @@ __all__ = [
     "IMPLEMENTATION",
     "INLINE",
     "TASK",
+    "MAX_QUERY_FIELDS",
     "THREAD",
     "AnswerStream",
     "Dispatcher",
@@ -67,6 +70,7 @@ __all__ = [
     "Exchange",
     "H1Connection",
     "Headers",
+    "QueryParams",
     "ReaderSettings",
     "Request",
     "Router",
@@ -74,11 +78,13 @@ __all__ = [
     "chunk",
     "decode_component",
     "install_decoders",
+    "install_index",
     "is_authority",
     "is_field_value",
     "is_target_path",
     "is_token",
     "make_request",
+    "read_query",
     "render",
     "split_pairs",
 ]

@@ -1,5 +1,7 @@
 cimport cython
 
+from cello._speedups.query_c cimport read_query
+
 @cython.final
 @cython.freelist(64)
 cdef class Request:

@@ -15,12 +15,13 @@ from typing import Any
 from ..errors import HTTPError
 from .headers_py import Headers
 from .octets_py import decode_component
+from .query_py import MAX_QUERY_FIELDS, read_query
 
 _decoders: dict[str, Callable[..., Any]] = {}
 
 
 def install_decoders(**decoders: Callable[..., Any]) -> None:
-    """Hand in ``json``, ``query``, ``cookies``, ``form`` and ``accepts``; see cello/request.py."""
+    """Hand in ``json``, ``cookies``, ``form`` and ``accepts``; see cello/request.py."""
     _decoders.update(decoders)
 
 
@@ -107,7 +108,10 @@ class Request:
     def query(self) -> Any:
         """The query's parameters: get, get_all, keys, items, []."""
         if self._query is None:
-            self._query = _decoders["query"](self.raw_query)
+            try:
+                self._query = read_query(self.raw_query, MAX_QUERY_FIELDS)
+            except ValueError as exc:
+                raise HTTPError(400, f"the query has more than {MAX_QUERY_FIELDS} fields") from exc
         return self._query
 
     @property

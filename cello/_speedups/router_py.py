@@ -1,6 +1,6 @@
 """The router's trie: (method, raw path) -> (leaf, parameters).
 
-One source, compiled a second time as ``router_c`` under the types of ``router_c.pxd``.
+Written twice: router_c.pyx has the same trie and walks it over the octets of the path.
 
 Strategy. Paths without parameters stand whole in one dict, keyed by their usual octets: most requests for
 them cost one lookup. All patterns stand in a trie of segments. A walk tries a node's edges in the order
@@ -18,8 +18,7 @@ that width. Segments past the deepest pattern are not even split off.
 Decoding. The path is split at its raw slashes, then each segment is percent-decoded, so %2F stays inside its
 segment, and all comparisons are of decoded text. Octets that are not UTF-8 are a 400.
 
-Rejected: one regex of all routes (cost grows with their number), and walking the octets themselves (static
-text has several spellings in octets).
+Rejected: one regex of all routes (cost grows with their number).
 """
 
 from __future__ import annotations

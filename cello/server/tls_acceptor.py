@@ -53,8 +53,9 @@ class TlsAcceptor:
             self._loop.add_reader(self._listener, self._accept)
 
     def close(self) -> None:
-        """Accept no more; handshakes that run go on."""
+        """Accept what waits in the queue, and no more; handshakes that run go on."""
         if not self._is_closed:
+            self._accept()
             self._is_closed = True
             self._loop.remove_reader(self._listener)
             self._listener.close()

@@ -14,10 +14,10 @@ import logging
 import os
 import signal
 import socket
-import ssl
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any, Protocol
 
 from .._speedups import IMPLEMENTATION
@@ -62,6 +62,7 @@ class Worker:
         self._stopping: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watcher = CertificateWatcher(options.tls) if options.tls is not None else None
+        self._pool: HandlerPool | None = None
         self.log = AccessLog() if options.logs else None
 
     @property
@@ -79,7 +80,7 @@ class Worker:
         """Serve until ``stop`` is called or this task is cancelled; raises StartError."""
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        pool = HandlerPool(self._options.workers)
+        pool = self._pool = HandlerPool(self._options.workers)
         try:
             dispatcher = self._application.build(pool, self._options)
             await self._application.startup()
@@ -212,15 +213,14 @@ class Worker:
     async def _drain(self) -> None:
         """Stop accepting, finish what runs for up to GRACE_SECONDS, cut off the rest and say so."""
         assert self._loop is not None
-        for server in self._servers:
-            server.close()
-        await self._take_remaining()
         service = self.service
         service.is_stopping = True
+        await self._stop_accepting()
         for connection in list(service.connections):
             connection.stop()
         deadline = self._loop.time() + GRACE_SECONDS
-        while self._gate.count() and self._loop.time() < deadline:
+        assert self._pool is not None
+        while (self._gate.count() or self._pool.is_busy()) and self._loop.time() < deadline:
             await asyncio.sleep(0.01)
         cut = list(service.connections)
         if cut:
@@ -230,14 +230,17 @@ class Worker:
                 connection.abort()
             await asyncio.sleep(0)
 
-    async def _take_remaining(self) -> None:
-        """Serve the connections that wait in the listeners' queues, which closing them would reset."""
+    async def _stop_accepting(self) -> None:
+        """Close the listeners, but serve the connections that wait in their queues: closing would reset them."""
         assert self._loop is not None
-        context = self._watcher.context if self._watcher is not None else None
+        for server in self._servers:
+            server.close()
         for listener in self._listeners:
-            for accepted in accept_remaining(listener):
-                with contextlib.suppress(OSError, ssl.SSLError):
-                    await self._loop.connect_accepted_socket(self.make_protocol, accepted, ssl=context)
+            if self._watcher is None:  # a TlsAcceptor has emptied its queue itself
+                for accepted in accept_remaining(listener):
+                    with contextlib.suppress(OSError):
+                        await self._loop.connect_accepted_socket(self.make_protocol, accepted)
+            listener.close()
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -287,35 +290,37 @@ async def finish(loop: asyncio.AbstractEventLoop) -> None:
 
 
 @contextlib.contextmanager
-def _signals(loop: asyncio.AbstractEventLoop, worker: Worker) -> Any:
+def _signals(loop: asyncio.AbstractEventLoop, worker: Worker) -> Iterator[None]:
     """Have SIGINT and SIGTERM stop the worker, and SIGHUP renew its certificate."""
     received: list[int] = []
 
-    def stop(number: int) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
         received.append(number)
         if len(received) > 1:
             if worker.log is not None:
                 worker.log.flush()
-            logging.shutdown()
             os._exit(128 + number)  # no handler, no hook, no thread may keep the process now
-        print("stopping: what runs has 30 s to finish; once more ends at once", file=sys.stderr, flush=True)
-        worker.stop()
+        os.write(2, b"stopping: what runs has 30 s to finish; once more ends at once\n")
+        worker.stop_from_thread()
 
-    installed: list[int] = []
+    def renew(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(worker.reload_certificates)
+
+    # Not loop.add_signal_handler, which runs in the loop: a handler that holds the loop up would hold up Ctrl-C too.
+    handlers: dict[int, Callable[[int, FrameType | None], None]] = {signal.SIGINT: stop, signal.SIGTERM: stop}
+    if hasattr(signal, "SIGHUP") and worker.has_certificates():
+        handlers[signal.SIGHUP] = renew
+    before: dict[int, Any] = {}
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop, number)
-            installed.append(number)
-        if hasattr(signal, "SIGHUP") and worker.has_certificates():
-            loop.add_signal_handler(signal.SIGHUP, worker.reload_certificates)
-            installed.append(signal.SIGHUP)
-    except (NotImplementedError, ValueError, RuntimeError):
-        logger.debug("signals are not handled: not in the main thread, or not on this platform")
+        for number, handler in handlers.items():
+            before[number] = signal.signal(number, handler)
+    except ValueError:
+        logger.debug("signals are not handled: not in the main thread")
     try:
         yield
     finally:
-        for number in installed:
-            loop.remove_signal_handler(number)
+        for number, handler_before in before.items():
+            signal.signal(number, handler_before)
 
 
 def announce(worker: Worker, options: RunOptions) -> None:

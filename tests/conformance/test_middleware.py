@@ -346,13 +346,12 @@ def test_before_hook_answers(serve: Any, kind: str, lane: str) -> None:
 
 @KIND
 @LANES
-@pytest.mark.parametrize("falsy", [{}, "", [], 0, False])
-def test_falsy_answers_of_hooks_are_answers(serve: Any, kind: str, lane: str, falsy: Any) -> None:
+@pytest.mark.parametrize(("falsy", "text"), [({}, "{}"), ("", ""), ([], "[]"), (0, "0"), (False, "false")])
+def test_falsy_answers_of_hooks_are_answers(serve: Any, kind: str, lane: str, falsy: Any, text: str) -> None:
     app = App()
     add_route(app, lane, lambda request: "never")
     app.before_request(as_kind(kind, lambda request: falsy))
-    assert serve(app).get("/").text == {"": ""}.get(falsy, str(falsy).lower()) if isinstance(falsy, str) else True
-    assert serve(app).get("/").text != "never"
+    assert serve(app).get("/").text == text
 
 
 @KIND
@@ -598,3 +597,93 @@ def test_plain_parts_of_a_pinned_route_run_on_the_loop(serve: Any, part: str) ->
     serve(app).get("/")
     assert not any(name.startswith("cello-handler") for name in names)
     assert len(set(names)) == 1
+
+
+@KIND
+def test_plain_parts_around_what_no_route_matches_run_in_handler_threads(serve: Any, kind: str) -> None:
+    app = App()
+    names: list[str] = []
+    app.before_request(lambda request: names.append(threading.current_thread().name))
+    app.use(as_kind(kind, lambda request, call_next: "early"))
+    serve(app).get("/nowhere")
+    assert [name.startswith("cello-handler") for name in names] == [True]
+
+
+@KIND
+@pytest.mark.parametrize("where", ["before", "middleware"])
+def test_parts_read_the_body_of_what_no_route_matches(serve: Any, kind: str, where: str) -> None:
+    app = App()
+    read: list[Any] = []
+    if where == "before":
+        app.before_request(as_kind(kind, lambda request: read.append(request.json())))
+    else:
+        add_middleware(
+            app, kind, lambda request: read.append(request.json()), lambda request, response: response
+        )
+    client = serve(app)
+    assert client.post("/nowhere", b'{"a": 1}').status == 404
+    assert client.post("/nowhere", [b"[1", b"]"]).status == 404
+    assert read == [{"a": 1}, [1]]
+
+
+# --- coroutines that hide in plain functions ---------------------------------------------------------------
+
+
+def hidden(function: Any) -> Any:
+    """Return a plain function around an async one, as many a decorator makes it."""
+
+    async def coroutine(*args: Any) -> Any:
+        return function(*args)
+
+    return lambda *args: coroutine(*args)
+
+
+@pytest.mark.parametrize("kind", ["none", *KINDS])
+def test_awaitable_of_a_plain_handler_is_awaited(serve: Any, kind: str) -> None:
+    app = App()
+    app.get("/")(hidden(lambda request: {"n": 1}))
+    app.get("/stream")(hidden(lambda request: iter(["a", "b"])))
+    app.get("/tuple")(hidden(lambda request: ("x", 201)))
+    if kind != "none":
+        add_middleware(app, kind, lambda request: None, lambda request, response: response)
+    client = serve(app)
+    assert client.get("/").json() == {"n": 1}
+    assert client.get("/stream").text == "ab"
+    assert client.get("/tuple").status == 201
+
+
+@KIND
+def test_awaitables_of_plain_hooks_are_awaited(serve: Any, kind: str) -> None:
+    app = App()
+    app.before_request(hidden(lambda request: request.context.update(a=1)))
+    app.after_request(hidden(lambda request, response: response.set_header("X-A", 1)))
+    app.exception_handler(KeyError)(hidden(lambda request, exc: request.context))
+
+    @app.get("/")
+    def fail(request: Any) -> Any:
+        raise KeyError("x")
+
+    add_middleware(app, kind, lambda request: None, lambda request, response: response)
+    answer = serve(app).get("/")
+    assert (answer.json(), answer.get("x-a")) == ({"a": 1}, "1")
+
+
+def test_awaitable_of_a_pinned_handler_is_awaited(serve: Any) -> None:
+    app = App()
+    app.get("/", blocking=False)(hidden(lambda request: {"n": 1}))
+    assert serve(app).get("/").json() == {"n": 1}
+
+
+def test_coroutine_where_nothing_awaits_it_is_a_500_that_says_so(serve: Any, log: Any) -> None:
+    app = App()
+    app.get("/")(lambda request: (hidden(lambda: 1)(), 200))
+    assert serve(app).get("/").status == 500
+    assert "coroutine 'hidden.<locals>.coroutine', which nothing awaits here" in log.text
+
+
+def test_pinned_handler_cannot_wait_behind_a_plain_middleware(serve: Any, log: Any) -> None:
+    app = App()
+    app.get("/", blocking=False)(hidden(lambda request: {"n": 1}))
+    app.use(lambda request, call_next: call_next(request))
+    assert serve(app).get("/").status == 500
+    assert "make it an async def" in log.text

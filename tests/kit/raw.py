@@ -19,7 +19,7 @@ from tests.kit.answer_reader import Answer, read_answer
 
 PATIENCE_SECONDS = 10.0
 RECEIVE_BYTES = 65536
-SMALL_BUFFER_BYTES = 32768
+SMALL_BUFFER_BYTES = 131072
 
 
 def request(target: str = "/", *lines: str, method: str = "GET", body: bytes = b"", version: str = "1.1") -> bytes:

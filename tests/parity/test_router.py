@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from itertools import product
 from types import ModuleType
@@ -262,9 +263,9 @@ def test_allowed(twin: ModuleType, path: bytes, allowed: list[str]) -> None:
 )
 def test_path_that_is_no_text(twin: ModuleType, path: bytes) -> None:
     router = make_router(twin, TABLE)
-    for call in (lambda: router.match("GET", path), lambda: router.allowed(path)):
+    for call, args in ((router.match, ("GET", path)), (router.allowed, (path,))):
         with pytest.raises(HTTPError) as caught:
-            call()
+            call(*args)
         assert caught.value.status == 400
 
 
@@ -321,6 +322,106 @@ def test_static_text_in_every_spelling(twin: ModuleType, text: str) -> None:
     every_octet = "".join(f"%{octet:02x}" for octet in text.encode())
     for spelling in (quote(text, safe=""), quote(text, safe="!$&'()*+,;=:@"), every_octet):
         assert router.match("GET", b"/" + spelling.encode()) is not None, spelling
+
+
+# --- what a walk over octets could get wrong ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stem", ["/", "/s/", "/s/{p}/"])
+def test_static_texts_of_every_length(twin: ModuleType, stem: str) -> None:
+    """Texts that differ in one octet, in each place and each length; half of them are registered."""
+    texts = [("a" * place + "b").ljust(length, "a") for length in range(1, 40) for place in range(length)]
+    router = make_router(twin, [(stem + text, ["GET"]) for text in texts[::2]])
+    for number, text in enumerate(texts):
+        found = router.match("GET", stem.replace("{p}", "x").encode() + text.encode())
+        assert (found is not None) == (number % 2 == 0), text
+        assert found is None or found[0] == (stem + text, "GET")
+
+
+@given(table=tables, method=methods, parts=st.lists(st.sampled_from(PATH_SEGMENTS)), seed=st.randoms())
+def test_a_spelling_changes_nothing(
+    twin: ModuleType, table: Table, method: str, parts: list[str], seed: random.Random
+) -> None:
+    router = make_router(twin, table)
+    path = "".join(f"/{part}" for part in parts).encode()
+    octets = [bytes([octet]) for octet in path]
+    is_literal = [
+        octet not in b"/%" and path[max(index - 2, 0) : index].find(b"%") < 0
+        for index, octet in enumerate(path)
+    ]
+    spelt = b"".join(
+        b"%%%02X" % octet[0] if is_free and seed.random() < 0.5 else octet
+        for octet, is_free in zip(octets, is_literal, strict=True)
+    )
+    assert answer(router.match, method, spelt) == answer(router.match, method, path)
+    assert router.allowed(spelt) == router.allowed(path)
+
+
+def test_parameters_stand_in_the_order_of_the_path(twin: ModuleType) -> None:
+    names = [f"p{number}" for number in range(60, 0, -1)]
+    router = make_router(twin, [("".join(f"/{{{name}}}" for name in names), ["GET"])])
+    _, params = router.match("GET", b"".join(b"/%d" % number for number in range(60)))
+    assert list(params.items()) == [(name, str(number)) for number, name in enumerate(names)]
+
+
+def test_a_parameter_is_text_of_its_own(twin: ModuleType) -> None:
+    router = make_router(twin, [("/{x}", ["GET"]), ("/w/*rest", ["GET"])])
+    for text in ("a", "ab", "é", "\N{SNOWMAN}", "\N{GRINNING FACE}", "x" * 300, "a\0b", "/"):
+        for stem, name in (("/", "x"), ("/w/", "rest")):
+            value = router.match("GET", (stem + quote(text, safe="")).encode())[1][name]
+            assert value == text
+            assert hash(value) == hash(text)
+            assert value.isascii() == text.isascii()
+
+
+def test_a_method_is_known_by_its_text(twin: ModuleType) -> None:
+    router = make_router(twin, [("/x", ["GET", "POST"]), ("/{x}", ["PUT"])])
+    for _ in range(2):
+        for method, template in (("GET", "/x"), ("POST", "/x"), ("HEAD", "/x"), ("PUT", "/{x}")):
+            for spelt in (method, "".join(list(method))):
+                assert router.match(spelt, b"/x")[0][0] == template
+        assert router.match("".join(["DEL", "ETE"]), b"/x") is None
+
+
+def test_a_later_leaf_is_seen_by_a_router_in_use(twin: ModuleType) -> None:
+    router = make_router(twin, [("/x", ["GET"]), ("/y/{y}", ["GET"])])
+    for template, path in (("/x", b"/x"), ("/y/{y}", b"/y/1")):
+        assert router.match("GET", path)[0] == (template, "GET")
+        router.add(trie_segments(parse_template(template)), ["GET"], "second")
+        assert router.match("GET", path)[0] == "second"
+
+
+def test_a_converter_may_ask_the_router(twin: ModuleType) -> None:
+    router = make_router(twin, [("/inner/{a}/{b}", ["GET"])])
+    router.add(
+        [
+            (1, "asks", name, lambda text: router.match("GET", f"/inner/{text}/%C3%A9".encode()))
+            for name in "xy"
+        ],
+        ["GET"],
+        "outer",
+    )
+    inner = ("/inner/{a}/{b}", "GET")
+    assert router.match("GET", b"/1/%32") == (
+        "outer",
+        {"x": (inner, {"a": "1", "b": "é"}), "y": (inner, {"a": "2", "b": "é"})},
+    )
+
+
+def test_what_else_a_converter_raises_goes_through(twin: ModuleType) -> None:
+    router = twin.Router()
+    router.add([(1, "bad", "x", {}.__getitem__)], ["GET"], "leaf")
+    for call, args in ((router.match, ("GET", b"/a")), (router.allowed, (b"/a",))):
+        with pytest.raises(KeyError, match="a"):
+            call(*args)
+
+
+@pytest.mark.parametrize("path", [None, "/x", 1])
+def test_a_path_is_bytes(twin: ModuleType, path: Any) -> None:
+    router = make_router(twin, [("/x", ["GET"]), ("/{x}", ["POST"])])
+    for call, args in ((router.match, ("GET", path)), (router.allowed, (path,))):
+        with pytest.raises(TypeError):
+            call(*args)
 
 
 # --- cost: what a peer's path can make the walk do, counted in converter calls -----------------------------
