@@ -229,28 +229,35 @@ class _Pieces:
         self._is_async = hasattr(body, "__aiter__")
         self._iterator = body.__aiter__() if self._is_async else body
         self._sent_bytes = 0
+        self._is_at_end = False
         self.declared_bytes = declared_bytes
         self.is_text = False
 
     async def next(self) -> bytes | None:
         """Return the octets of the next piece, None behind the last; raises ResponseError."""
-        piece = await self._step()
+        piece = await self._step() if not self._is_at_end else _EXHAUSTED
         if piece is _EXHAUSTED:
-            self._check_end()
+            self._check_length(is_end=True)
             return None
         self.is_text = isinstance(piece, str)
         octets = _as_octets(piece)
         self._sent_bytes += len(octets)
-        if 0 <= self.declared_bytes < self._sent_bytes:
-            raise ResponseError(
-                f"the streamed body is longer than its Content-Length of {self.declared_bytes} bytes"
-            )
+        if octets and self._sent_bytes == self.declared_bytes:
+            # Behind the last declared octet nothing can be broken off any more, so what follows is looked at first.
+            while (behind := await self._step()) is not _EXHAUSTED:
+                self._sent_bytes += len(_as_octets(behind))
+                self._check_length()
+            self._is_at_end = True
+        self._check_length()
         return octets
 
-    def _check_end(self) -> None:
-        if self._sent_bytes < self.declared_bytes:
+    def _check_length(self, *, is_end: bool = False) -> None:
+        declared = self.declared_bytes
+        if 0 <= declared < self._sent_bytes:
+            raise ResponseError(f"the streamed body is longer than its Content-Length of {declared} bytes")
+        if is_end and self._sent_bytes < declared:
             raise ResponseError(
-                f"the streamed body has {self._sent_bytes} bytes, its Content-Length says {self.declared_bytes}"
+                f"the streamed body has {self._sent_bytes} bytes, its Content-Length says {declared}"
             )
 
     async def _step(self) -> Any:

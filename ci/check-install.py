@@ -1,7 +1,7 @@
 """Serves an example with the Cello that is installed, and asks it: python ci/check-install.py compiled|pure
 
-Uses the standard library alone, so that it runs in an environment that holds nothing but Cello. The example answers a
-request over a real socket, by the implementation that was named, and ends gracefully.
+Uses the standard library alone, so that it runs in an environment that holds nothing but Cello. The example
+answers a request over a real socket, by the implementation that was named, and ends gracefully.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def check(server: subprocess.Popen[str], implementation: str) -> None:
     if banner is None:
         raise SystemExit(f"check-install: the server did not start: {line}{server.stderr.read()}")
     if banner[1] != implementation:
-        raise SystemExit(f"check-install: the {banner[1]} implementation serves, expected the {implementation} one")
+        raise SystemExit(
+            f"check-install: the {banner[1]} implementation serves, not the {implementation} one"
+        )
     document = ask(banner[2])
     if document != {"message": "Hello, wheel!"}:
         raise SystemExit(f"check-install: unexpected answer: {document}")

@@ -1,7 +1,8 @@
 """Checks what is in an sdist and a wheel: python ci/check-packages.py FILE...
 
-The sdist has to hold all that a build needs and nothing that a build makes; a compiled wheel its extension modules
-and no source of theirs; a pure wheel no extension module at all. One line per fault on stderr, exit status 1.
+The sdist has to hold all that a build needs and nothing that a build makes; a compiled wheel its extension
+modules and no source of theirs; a pure wheel no extension module at all. One line per fault on stderr, exit
+status 1.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parent.parent
-SPEEDUPS = PurePosixPath("cello/_speedups")
+PROJECT_FILES = {"pyproject.toml", "setup.py", "README.md", "LICENSE"}
 BUILT = (".so", ".pyd", ".o", ".c", ".pyc")
 SOURCES = (".pyx", ".pxd", ".c")
 
@@ -30,7 +31,7 @@ def extension_modules(names: Iterable[str]) -> set[str]:
 
 
 def expected_modules() -> set[str]:
-    """Return the extension modules that the sources give: one for each .pyx, and for each _py.py with a .pxd."""
+    """Return the extension modules that the sources give: one per .pyx, and per _py.py with a .pxd."""
     names = {PurePosixPath(name).name for name in in_tree("*_c.pyx", "*_c.pxd", "*_py.py")}
     twice = {name.removesuffix(".pyx") for name in names if name.endswith(".pyx")}
     same = {name.removesuffix(".pxd") for name in names if name.endswith(".pxd")}
@@ -39,7 +40,7 @@ def expected_modules() -> set[str]:
 
 def faults_of_sdist(names: set[str]) -> Iterator[str]:
     """Yield what is wrong with the files of an sdist."""
-    needed = in_tree("*.py", "*.pyx", "*.pxd", "py.typed") | {"pyproject.toml", "setup.py", "README.md", "LICENSE"}
+    needed = in_tree("*.py", "*.pyx", "*.pxd", "py.typed") | PROJECT_FILES
     yield from (f"{name} is missing" for name in sorted(needed - names))
     yield from (f"{name} does not belong there" for name in sorted(names) if name.endswith(BUILT))
 

@@ -18,7 +18,7 @@ def _is_compiled() -> bool:
 
 
 if TYPE_CHECKING or not _is_compiled():
-    from .dispatch_py import INLINE, TASK, THREAD, Dispatcher, Endpoint, Exchange
+    from .dispatch_py import Dispatcher, Endpoint, Exchange
     from .h1_py import H1Connection, Service
     from .h1_reader_py import ReaderSettings
     from .headers_py import Headers
@@ -33,12 +33,13 @@ if TYPE_CHECKING or not _is_compiled():
     from .query_py import MAX_QUERY_FIELDS, QueryParams, install_index, read_query
     from .request_py import Request, install_decoders, make_request
     from .router_py import Router
+    from .states_py import INLINE, TASK, THREAD
     from .stream_py import AnswerStream
     from .wire_py import chunk, render
 
     IMPLEMENTATION = "pure"
 else:
-    from .dispatch_c import INLINE, TASK, THREAD, Dispatcher, Endpoint, Exchange
+    from .dispatch_c import Dispatcher, Endpoint, Exchange
     from .h1_c import H1Connection, Service
     from .h1_reader_c import ReaderSettings
     from .headers_c import Headers
@@ -53,6 +54,7 @@ else:
     from .query_c import MAX_QUERY_FIELDS, QueryParams, install_index, read_query
     from .request_c import Request, install_decoders, make_request
     from .router_c import Router
+    from .states_c import INLINE, TASK, THREAD
     from .stream_c import AnswerStream
     from .wire_c import chunk, render
 

@@ -5,6 +5,9 @@ from cello._speedups.heads_c cimport has_null
 from cello._speedups.request_c cimport Request
 from cello._speedups.stream_c cimport AnswerStream
 
+cdef int INLINE, TASK
+cdef list JSON_FIELDS
+
 @cython.final
 cdef class Endpoint:
     cdef public object call

@@ -26,11 +26,8 @@ from ..errors import ClientDisconnected
 from .calls_py import call_in_context, coarse_seconds
 from .heads_py import has_null
 from .request_py import Request
+from .states_py import INLINE, TASK
 from .stream_py import AnswerStream
-
-INLINE = 0  # on the loop's thread, inside begin()
-THREAD = 1  # in the pool of handler threads
-TASK = 2  # on the loop, as a task
 
 JSON_FIELDS = [(b"content-type", b"application/json")]
 

@@ -8,6 +8,10 @@ from cello._speedups.request_c cimport Request, make_request
 from cello._speedups.stream_c cimport AnswerStream
 from cello._speedups.wire_c cimport chunk as render_chunk, render
 
+cdef int BODY, BY_CLOSE, BY_LENGTH, CHUNKED, CLOSED, COMPLETE, END, HEAD, IDLE, LINGER, NO_BODY, NOTHING, OPEN, PIECE
+cdef Py_ssize_t BACKLOG_BYTES, DISCARD_BYTES, LARGE_BODY_BYTES, LINGER_BYTES, OUTPUT_BYTES
+cdef double LINGER_SECONDS, STOP_SECONDS
+
 
 @cython.final
 cdef class Service:

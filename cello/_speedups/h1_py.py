@@ -18,16 +18,28 @@ from math import inf
 from typing import Any
 
 from ..errors import ClientDisconnected
-from .h1_reader_py import BODY, COMPLETE, END, HEAD, IDLE, NOTHING, PIECE, MessageReader, ReaderSettings
+from .h1_reader_py import MessageReader, ReaderSettings
 from .heads_py import is_own
 from .request_py import make_request
+from .states_py import (
+    BODY,
+    BY_CLOSE,
+    BY_LENGTH,
+    CHUNKED,
+    CLOSED,
+    COMPLETE,
+    END,
+    HEAD,
+    IDLE,
+    LINGER,
+    NO_BODY,
+    NOTHING,
+    OPEN,
+    PIECE,
+)
 from .stream_py import AnswerStream
 from .wire_py import chunk as render_chunk
 from .wire_py import render
-
-OPEN = 0
-LINGER = 1
-CLOSED = 2
 
 BACKLOG_BYTES = 65536
 OUTPUT_BYTES = 65536
@@ -36,12 +48,6 @@ DISCARD_BYTES = 1 << 20  # of a body that nobody wants, before the connection is
 LINGER_BYTES = 16 << 20
 LINGER_SECONDS = 5.0
 STOP_SECONDS = 1.0  # for what is idle or half sent when the server stops
-
-# How the body of a streamed answer is framed.
-NO_BODY = 0
-BY_LENGTH = 1
-CHUNKED = 2
-BY_CLOSE = 3
 
 
 class Service:

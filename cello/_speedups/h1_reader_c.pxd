@@ -3,6 +3,12 @@ cimport cython
 
 from cello._speedups.heads_c cimport HeadScan, kind_of, lowered
 
+cdef int BODY, COMPLETE, END, FIELDS, HEAD, IDLE, LINE, NOTHING, PIECE, REFUSED
+cdef int CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_CONNECTION, UPGRADE
+cdef int FIELDS_PARTIAL, LINE_BAD, LINE_PARTIAL
+cdef Py_ssize_t CHUNK_CREDIT_BYTES, MAX_BLANK_OCTETS, MAX_EXTENSION_BYTES, MAX_FIELDS_BYTES, MAX_LINE_BYTES
+cdef Py_ssize_t MAX_TARGET_BYTES, PIECE_BYTES
+
 
 @cython.final
 cdef class ReaderSettings:

@@ -48,18 +48,7 @@ from .heads_py import (
     lowered,
 )
 from .octets_py import is_target_path
-
-IDLE = 0
-LINE = 1
-FIELDS = 2
-BODY = 3
-COMPLETE = 4
-
-NOTHING = 0
-HEAD = 1
-PIECE = 2
-END = 3
-REFUSED = 4
+from .states_py import BODY, COMPLETE, END, FIELDS, HEAD, IDLE, LINE, NOTHING, PIECE, REFUSED
 
 MAX_FIELDS_BYTES = 65536
 MAX_LINE_BYTES = MAX_TARGET_BYTES + 64
@@ -152,6 +141,7 @@ class MessageReader:
         self._has_percent = False
         self._is_parser_spent = False
         self.event = NOTHING
+        self.pieces: list[bytes] = []
         self.method = ""
         self.target = b""
         self.raw_path = b""
@@ -165,7 +155,8 @@ class MessageReader:
             self._parser = None  # it may take this connection for closed, and would parse nothing more
         self.state = IDLE
         self.fields: list[tuple[bytes, bytes]] = []
-        self.pieces: list[bytes] = []
+        if self.pieces:
+            self.pieces = []
         self.fault: Any = None
         self.authority = b""
         self.expect: Any = None

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cello import App, Response, TimeoutConfig
+from tests.kit.log_watch import wait_until
 
 SHORT = TimeoutConfig(response_timeout=0.05)
 PATIENCE_SECONDS = 10.0
@@ -194,7 +195,7 @@ def test_late_generator_of_a_thread_is_closed(serve: Any, log: Any, hold: Hold) 
     hold.may_go.set()
     log.wait_for("GET /plain: a late result was dropped")
     log.wait_for("GET /response: a late result was dropped")
-    assert [each.gi_frame for each in made] == [None, None]
+    wait_until(lambda: [each.gi_frame for each in made] == [None, None])
 
 
 def test_coroutine_gets_504_and_is_cancelled(serve: Any, log: Any, hold: Hold) -> None:

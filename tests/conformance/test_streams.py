@@ -116,7 +116,7 @@ def test_later_piece_of_a_wrong_type_breaks_the_message(serve: Any, log: Any, ki
 
 @KINDS
 def test_declared_length(serve: Any, kind: str) -> None:
-    client = serve(streaming(kind, lambda: iter([b"ab", b"cd"]), headers={"Content-Length": 4}))
+    client = serve(streaming(kind, lambda: iter([b"ab", b"", b"cd", b""]), headers={"Content-Length": 4}))
     for _ in range(2):
         answer = client.get("/")
         assert (answer.body, answer.all("content-length"), answer.all("transfer-encoding")) == (b"abcd", ["4"], [])
@@ -128,7 +128,7 @@ def test_declared_length(serve: Any, kind: str) -> None:
     [
         ([b"ab"], "has 2 bytes, its Content-Length says 4"),
         ([b"ab", b"cde"], "longer than its Content-Length of 4"),
-        ([b"abcd", b"e"], "longer than its Content-Length of 4"),
+        ([b"ab", b"cd", b"", b"e"], "longer than its Content-Length of 4"),
     ],
 )
 def test_stream_that_misses_its_length_is_broken(serve: Any, log: Any, kind: str, pieces: Any, said: str) -> None:
@@ -142,7 +142,11 @@ def test_stream_that_misses_its_length_is_broken(serve: Any, log: Any, kind: str
 @KINDS
 @pytest.mark.parametrize(
     ("pieces", "said"),
-    [([], "has 0 bytes, its Content-Length says 4"), ([b"abcde"], "longer than its Content-Length of 4")],
+    [
+        ([], "has 0 bytes, its Content-Length says 4"),
+        ([b"abcde"], "longer than its Content-Length of 4"),
+        ([b"abcd", b"e"], "longer than its Content-Length of 4"),
+    ],
 )
 def test_stream_that_misses_its_length_at_once_is_a_500(
     serve: Any, log: Any, kind: str, pieces: Any, said: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 PATIENCE_SECONDS = 5.0
@@ -38,6 +39,14 @@ class LogWatch(logging.Handler):
             found = self._changed.wait_for(find, PATIENCE_SECONDS)
         assert found is not None, f"the log never said {needle!r}, but: {self.text or 'nothing'}"
         return found
+
+
+def wait_until(is_true: Callable[[], object]) -> None:
+    """Look at a condition that another thread brings about, until it holds."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_true():
+        assert time.monotonic() < deadline, "what the test waits for has not come about"
+        threading.Event().wait(0.002)
 
 
 @contextmanager
