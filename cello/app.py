@@ -27,7 +27,7 @@ from .config import (
 )
 from .dispatch import build
 from .errors import ConfigError, RouteError, StartError
-from .lifespan import Lifespan, State
+from .lifespan import Lifespan, State, check_event
 from .middleware import Parts, is_async
 from .routing import Route, RouteTable, place_of
 from .threads import HandlerPool
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 HandlerT = TypeVar("HandlerT", bound=Handler)
 logger = logging.getLogger("cello")
+
+_TOO_LATE = "the application runs already, and whatever belongs to it is registered before it starts"
 
 
 class App:
@@ -51,6 +53,7 @@ class App:
         self._parts = Parts()
         self._lifespan = Lifespan()
         self._has_logging = False
+        self._run_count = 0  # runs that were built and have not been shut down
 
     # Routes.
 
@@ -75,6 +78,8 @@ class App:
         With ``stream=True`` the handler, an ``async def``, is called before the body has come and reads it with
         ``async for chunk in request.stream()``. Raises RouteError.
         """
+        if not isinstance(path, str):  # such as the handler itself, where @app.get stands without its path
+            raise RouteError(f'a route needs its path first, as in @app.get("/users"), got {path!r:.80}')
         options = {
             "tags": tuple(tags or ()),
             "summary": summary,
@@ -96,6 +101,8 @@ class App:
         if isinstance(methods, str):
             raise RouteError(f"methods is a list such as [{methods!r}], got the str {methods!r}")
         check_handler(handler, path)
+        if self._run_count:
+            raise RouteError(f"route {path} ({place_of(handler)}): {_TOO_LATE}")
         if options["stream"] and not is_async(handler) and not inspect.isasyncgenfunction(handler):
             raise RouteError(
                 f"route {path} ({place_of(handler)}): stream=True needs an `async def` handler, since only that can "
@@ -147,17 +154,17 @@ class App:
 
         ``call_next(request)`` gives the Response of the rest of the chain (awaited in an async middleware).
         """
-        self._parts.middlewares.append(_checked("use", middleware, 2))
+        self._parts.middlewares.append(self._checked("use", middleware, 2))
         return middleware
 
     def before_request(self, hook: HandlerT) -> HandlerT:
         """Call ``hook(request)`` before a request is handled; anything but None that it returns is the answer."""
-        self._parts.before.append(_checked("before_request", hook, 1))
+        self._parts.before.append(self._checked("before_request", hook, 1))
         return hook
 
     def after_request(self, hook: HandlerT) -> HandlerT:
         """Call ``hook(request, response)`` with every answer; anything but None that it returns replaces it."""
-        self._parts.after.append(_checked("after_request", hook, 2))
+        self._parts.after.append(self._checked("after_request", hook, 2))
         return hook
 
     def exception_handler(self, kind: type[BaseException] | int) -> Callable[[HandlerT], HandlerT]:
@@ -170,10 +177,15 @@ class App:
             raise ConfigError(f"exception_handler() takes an exception class or a status of 400 to 599, got {kind!r}")
 
         def register(handler: HandlerT) -> HandlerT:
-            self._parts.exceptions[kind] = _checked("exception_handler", handler, 2)
+            self._parts.exceptions[kind] = self._checked("exception_handler", handler, 2)
             return handler
 
         return register
+
+    def _checked(self, what: str, function: Any, arguments: int) -> Any:
+        if self._run_count:
+            raise ConfigError(f"{what}: {_TOO_LATE}")
+        return _checked(what, function, arguments)
 
     def enable_logging(self) -> None:
         """Log requests also in production; ``--no-logs`` and ``logs=False`` win."""
@@ -199,6 +211,7 @@ class App:
 
     def on_event(self, event: str) -> Callable[[HandlerT], HandlerT]:
         """Register the decorated hook for "startup" or "shutdown"."""
+        check_event(event)
 
         def register(hook: HandlerT) -> HandlerT:
             self._lifespan.add(event, hook)
@@ -220,7 +233,7 @@ class App:
 
     def build(self, pool: HandlerPool, options: RunOptions) -> Any:
         """Compose the chains and return the dispatcher of a run; called by the server."""
-        return build(
+        dispatcher = build(
             self,
             self._table,
             self._parts,
@@ -229,14 +242,23 @@ class App:
             max_request_bytes=options.limits.max_request_size,
             response_seconds=options.timeout.response_timeout,
         )
+        self._run_count += 1
+        return dispatcher
 
     async def startup(self) -> None:
-        """Run the startup hooks; called by the server. Raises StartError."""
-        await self._lifespan.startup(self)
+        """Run the startup hooks; called by the server after ``build``. Raises StartError."""
+        try:
+            await self._lifespan.startup(self)
+        except BaseException:
+            self._run_count -= 1
+            raise
 
     async def shutdown(self) -> None:
-        """Run the shutdown hooks; called by the server."""
-        await self._lifespan.shutdown(self)
+        """Run the shutdown hooks; called by the server, unless ``startup`` failed."""
+        try:
+            await self._lifespan.shutdown(self)
+        finally:
+            self._run_count -= 1
 
     # Serving.
 

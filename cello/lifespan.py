@@ -37,12 +37,10 @@ class Lifespan:
 
     def add(self, event: str, hook: Hook) -> None:
         """Register a hook for "startup" or "shutdown"; it takes no argument, or the application."""
-        hooks = {"startup": self._startup, "shutdown": self._shutdown}.get(event)
-        if hooks is None:
-            raise ConfigError(f'on_event() takes "startup" or "shutdown", got {event!r}')
+        check_event(event)
         if not callable(hook):
             raise ConfigError(f"a {event} hook must be callable, got {hook!r}")
-        hooks.append(hook)
+        (self._startup if event == "startup" else self._shutdown).append(hook)
 
     async def startup(self, app: Any) -> None:
         """Enter the lifespan, then run the startup hooks; raises StartError naming the one that failed."""
@@ -58,6 +56,9 @@ class Lifespan:
             logger.exception("the startup hook %s failed", place_of(current))
             await self._leave()
             raise StartError(f"the startup hook {place_of(current)} failed: {type(exc).__name__}: {exc}") from exc
+        except BaseException:  # cancelled
+            await self._leave()
+            raise
 
     async def shutdown(self, app: Any) -> None:
         """Run the shutdown hooks, last registered first, then leave the lifespan; errors are logged, not raised."""
@@ -76,6 +77,12 @@ class Lifespan:
                 await entered.__aexit__(None, None, None)
             except Exception:  # the process ends, or fails to start, for a reason of its own
                 logger.exception("leaving app.lifespan failed")
+
+
+def check_event(event: Any) -> None:
+    """Check the name of an event; raises ConfigError."""
+    if event not in ("startup", "shutdown"):
+        raise ConfigError(f'on_event() takes "startup" or "shutdown", got {event!r:.80}')
 
 
 async def _call(hook: Hook, app: Any) -> None:

@@ -5,7 +5,8 @@ Why not concurrent.futures: a hop through its Future and asyncio's costs half ag
 handler that hangs would keep the process from ending on the second signal. These threads are daemons.
 
 A thread that waits for the loop (a sync middleware around an async handler) does not count against ``workers``
-while it waits, or a pool full of such threads would wait for a thread forever.
+while it waits, or a pool full of such threads would wait for a thread forever. When it goes on, the thread that
+was started in its place ends as soon as nothing is left to do.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class HandlerPool:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._started_count = 0
         self._idle_count = 0
         self._unfinished_count = 0
         self._is_shut_down = False
@@ -49,7 +51,9 @@ class HandlerPool:
                 self._start_thread()
 
     def _start_thread(self) -> None:
-        thread = threading.Thread(target=self._work, name=f"cello-handler-{len(self._threads) + 1}", daemon=True)
+        self._started_count += 1
+        name = f"cello-handler-{self._started_count}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
 
@@ -57,12 +61,17 @@ class HandlerPool:
         while True:
             job = self._jobs.get()
             if job is None:
+                with self._lock:
+                    self._threads.remove(threading.current_thread())
                 return
             job()
             del job  # or this thread would keep the last request alive
             with self._lock:
                 self._unfinished_count -= 1
                 if self._jobs.empty():
+                    if len(self._threads) > self._workers:
+                        self._threads.remove(threading.current_thread())
+                        return
                     self._idle_count += 1
 
     async def run(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -121,13 +130,16 @@ class HandlerPool:
         """Let one more thread work while this one waits for the loop."""
         with self._lock:
             self._workers += 1
-            if not self._jobs.empty():
+            if not self._jobs.empty() and not self._is_shut_down:
                 self._start_thread()
         try:
             yield
         finally:
             with self._lock:
                 self._workers -= 1
+                if self._idle_count > 0 and len(self._threads) > self._workers:
+                    self._idle_count -= 1
+                    self._jobs.put(None)
 
     def shutdown(self) -> None:
         """End the threads once they have worked off what was submitted; does not wait for them."""

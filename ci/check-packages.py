@@ -7,6 +7,7 @@ status 1.
 
 from __future__ import annotations
 
+import ast
 import sys
 import tarfile
 import zipfile
@@ -15,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT_FILES = {"pyproject.toml", "setup.py", "README.md", "LICENSE"}
+MODULE_LISTS = ("SAME_SOURCE", "WRITTEN_TWICE")
 BUILT = (".so", ".pyd", ".o", ".c", ".pyc")
 SOURCES = (".pyx", ".pxd", ".c")
 
@@ -31,11 +33,12 @@ def extension_modules(names: Iterable[str]) -> set[str]:
 
 
 def expected_modules() -> set[str]:
-    """Return the extension modules that the sources give: one per .pyx, and per _py.py with a .pxd."""
-    names = {PurePosixPath(name).name for name in in_tree("*_c.pyx", "*_c.pxd", "*_py.py")}
-    twice = {name.removesuffix(".pyx") for name in names if name.endswith(".pyx")}
-    same = {name.removesuffix(".pxd") for name in names if name.endswith(".pxd")}
-    return twice | {name for name in same if f"{name.removesuffix('_c')}_py.py" in names}
+    """Return the extension modules that setup.py lists."""
+    found: set[str] = set()
+    for statement in ast.parse((ROOT / "setup.py").read_text("utf-8")).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) in MODULE_LISTS:
+            found.update(f"{name}_c" for name in ast.literal_eval(statement.value))
+    return found
 
 
 def faults_of_sdist(names: set[str]) -> Iterator[str]:

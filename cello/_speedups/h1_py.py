@@ -382,10 +382,10 @@ class H1Connection(AnswerStream):
             "1.1" if reader.is_http_11 else "1.0",
             client,
         )
+        request.content_length = reader.content_length
         self._request = request
         if not reader.is_whole:
             request.has_body = True
-            request.content_length = reader.content_length
             request.expects_continue = reader.expect is not None and reader.is_http_11
             if reader.method == "TRACE":
                 self._is_keep_alive = False  # RFC 9110 9.3.8: its client must not send content
@@ -670,7 +670,8 @@ class H1Connection(AnswerStream):
             self._abort()
         elif state == IDLE or (state < BODY and self.service.is_stopping):
             self._expire_idle(transport)
-        elif state == COMPLETE:
+        elif state == COMPLETE or (self._wants_body_paused and not self._is_answered):
+            # Whoever holds up a body that the handler does not read is the handler, not the client.
             if self.exchange is not None:
                 self.service.note(self, "response_timeout")
                 self.exchange.expire()

@@ -16,7 +16,7 @@ import pytest
 from cello import App, LimitsConfig, TimeoutConfig
 from cello.testing import LiveServer
 from tests.kit.log_watch import watching_log
-from tests.kit.process import running_script
+from tests.kit.process import Process, running_script
 from tests.kit.raw import RawClient, Stopwatch, connected, request
 from tests.kit.server import running_server
 
@@ -340,50 +340,52 @@ app.run(port=0, env="production", timeout=TimeoutConfig(None, None, None))
 """
 
 
+@pytest.fixture(scope="module")
+def memory_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A process whose memory is nobody else's."""
+    with running_script(tmp_path_factory.mktemp("memory"), MEMORY_APP) as server:
+        with connected(server.port) as client:
+            assert client.ask("/thread").status == 200
+        yield server
+
+
 @needs_proc
 class TestMemory:
-    @pytest.fixture(scope="class")
-    def server(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-        with running_script(tmp_path_factory.mktemp("memory"), MEMORY_APP) as server:
-            with connected(server.port) as client:
-                assert client.ask("/thread").status == 200
-            yield server
-
     @pytest.mark.parametrize("target", ["/inline", "/thread", "/task", "/large", "/stream", "/plain-stream"])
-    def test_a_pipelining_client_that_reads_nothing_is_held_off(self, server: Any, target: str) -> None:
-        before = server.rss_bytes()
+    def test_a_pipelining_client_that_reads_nothing_is_held_off(self, memory_server: Process, target: str) -> None:
+        before = memory_server.rss_bytes()
         flood = request(target) * (64 * MIB // len(request(target)))
-        with connected(server.port, has_small_buffer=True) as client:
+        with connected(memory_server.port, has_small_buffer=True) as client:
             assert client.send_what_fits(flood) < KERNEL_BYTES
-            assert server.rss_bytes() - before < 16 * MIB
+            assert memory_server.rss_bytes() - before < 16 * MIB
 
     @pytest.mark.parametrize("framing", ["Content-Length: 1000000000", "Transfer-Encoding: chunked"])
-    def test_an_upload_that_nobody_reads_is_held_off(self, server: Any, framing: str) -> None:
-        before = server.rss_bytes()
+    def test_an_upload_that_nobody_reads_is_held_off(self, memory_server: Process, framing: str) -> None:
+        before = memory_server.rss_bytes()
         head = f"POST /hold HTTP/1.1\r\nHost: test\r\n{framing}\r\n\r\n".encode()
-        with connected(server.port) as client:
+        with connected(memory_server.port) as client:
             body = (b"100000\r\n" + LARGE + b"\r\n") * 64 if "chunked" in framing else LARGE * 64
             assert client.send_what_fits(head + body) < KERNEL_BYTES
-            assert server.rss_bytes() - before < 8 * MIB
+            assert memory_server.rss_bytes() - before < 8 * MIB
 
-    def test_an_upload_that_nobody_wants_is_dropped(self, server: Any) -> None:
-        before = server.rss_bytes()
-        with connected(server.port) as client:
+    def test_an_upload_that_nobody_wants_is_dropped(self, memory_server: Process) -> None:
+        before = memory_server.rss_bytes()
+        with connected(memory_server.port) as client:
             client.send(b"POST /ignore HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n")
             for _ in range(1000):
                 client.send(b"200\r\n" + bytes(512) + b"\r\n")
             client.send(b"0\r\n\r\n")
             assert client.answer().body == b"ignored"
             assert client.ask("/inline").status == 200
-        assert server.rss_bytes() - before < 8 * MIB
+        assert memory_server.rss_bytes() - before < 8 * MIB
 
-    def test_many_half_sent_requests_cost_little_each(self, server: Any) -> None:
-        before = server.rss_bytes()
-        with many(server.port, 200) as clients:
+    def test_many_half_sent_requests_cost_little_each(self, memory_server: Process) -> None:
+        before = memory_server.rss_bytes()
+        with many(memory_server.port, 200) as clients:
             for client in clients:
                 client.send(request("/inline")[:-2] + b"X-Long: " + b"x" * 30_000)
             time.sleep(0.2)
-            assert (server.rss_bytes() - before) / len(clients) < 150_000
+            assert (memory_server.rss_bytes() - before) / len(clients) < 150_000
 
 
 class TestFlow:

@@ -1,0 +1,176 @@
+"""The documentation against the code: every Python snippet runs, and tables and pictures say what is there.
+
+A snippet that makes no App of its own goes on in an application of its own, with Cello's names at hand. Calls of
+``app.run(...)`` are checked as far as a run that does not serve: arguments, config classes, refusals. A ``text``
+block of lines such as ``GET /users/7 -> 200 {"id": 7}`` behind a snippet is asked of its application.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import pytest
+
+import cello
+from cello import App, config
+from cello.cli import _FLAGS
+from cello.config import RunArguments
+from cello.testing import TestClient
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CLASSES = ("TlsConfig", "TimeoutConfig", "LimitsConfig", "Http2Config", "Http3Config", "ClusterConfig")
+
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ASKED = re.compile(r"([A-Z]+) (/\S*)(?: (\{.*\}))? -> (\d{3})(?: (.+))?")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+ROW = re.compile(r"^\| `([^`|]+)` \| ([^|]+) \|", re.MULTILINE)
+
+
+@dataclass
+class Snippet:
+    """A Python block, where it stands, and what is asked of it behind."""
+
+    place: str
+    source: str
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+
+
+def blocks_of(page: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield the language, the text and the place of every fenced block."""
+    text = page.read_text("utf-8")
+    for found in FENCED.finditer(text):
+        line = text.count("\n", 0, found.start()) + 1
+        yield found[1], found[2], f"{page.name}:{line}"
+
+
+def snippets() -> Iterator[Snippet]:
+    """Yield the snippets of all pages."""
+    for page in PAGES:
+        last: Snippet | None = None
+        for language, text, place in blocks_of(page):
+            if language == "python":
+                if last is not None:
+                    yield last
+                last = Snippet(place, text)
+            elif language == "text" and last is not None:
+                questions = [ASKED.fullmatch(line) for line in text.splitlines()]
+                last.asked += [question.groups("") for question in questions if question is not None]
+        if last is not None:
+            yield last
+
+
+SNIPPETS = list(snippets())
+
+
+class _Runs(ast.NodeTransformer):
+    """Turns ``app.run(...)`` into ``check_run(app, ...)``."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if ast.unparse(node.func) != "app.run":
+            return node
+        check = ast.Name("check_run", ast.Load())
+        return ast.Call(check, [ast.Name("app", ast.Load()), *node.args], node.keywords)
+
+
+def compiled(snippet: Snippet) -> CodeType:
+    tree = ast.fix_missing_locations(_Runs().visit(ast.parse(snippet.source)))
+    return compile(tree, snippet.place, "exec", dont_inherit=True)
+
+
+def check_run(app: App, *args: Any, **kwargs: Any) -> None:
+    """Do all that ``app.run`` does before it binds a socket."""
+    given = inspect.signature(App.run).bind(app, *args, **kwargs).arguments
+    app.resolve(RunArguments(**{name: value for name, value in given.items() if name not in ("self", "argv")}))
+
+
+def run_snippet(snippet: Snippet) -> dict[str, Any]:
+    """Execute a snippet; returns its names."""
+    names = {name: getattr(cello, name) for name in cello.__all__ if not name.startswith("_")}
+    names.update(__name__="snippet", check_run=check_run, app=App())
+    exec(compiled(snippet), names)
+    return names
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.place)
+def test_snippet(snippet: Snippet) -> None:
+    names = run_snippet(snippet)
+    for name, function in names.items():
+        if name.startswith("test_"):
+            function()
+    with TestClient(names["app"]) as client:
+        for method, target, body, status, expected in snippet.asked:
+            answer = client.request(method, target, json=json.loads(body) if body else None)
+            told = f"{snippet.place}: {method} {target}"
+            assert answer.status_code == int(status), told
+            if expected.startswith("{"):
+                assert answer.json() == json.loads(expected), told
+            elif expected:
+                assert answer.text == expected, told
+
+
+def test_every_page_but_the_picture_has_snippets_and_something_is_asked() -> None:
+    pages = {snippet.place.partition(":")[0] for snippet in SNIPPETS}
+    assert pages >= {"README.md", "api.md", "configuration.md"}
+    assert sum(len(snippet.asked) for snippet in SNIPPETS) >= 20
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_looks_like_a_question_is_one(page: Path) -> None:
+    for language, text, place in blocks_of(page):
+        for line in text.splitlines() if language == "text" else ():
+            assert (" -> " in line) == bool(ASKED.fullmatch(line)), f"{place}: {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text("utf-8")):
+        if target.startswith("http"):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = page.parent / name if name else page
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text("utf-8"), re.MULTILINE)
+            slugs = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+            assert anchor in slugs, target
+
+
+def section(title: str) -> str:
+    """Return a section of the page on configuration, up to the next heading."""
+    text = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found is not None, title
+    return found[1]
+
+
+def shown(default: object) -> str:
+    return "required" if default in (dataclasses.MISSING, inspect.Parameter.empty) else f"`{default!r}`"
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_table_of_a_config_class(name: str) -> None:
+    fields = dataclasses.fields(getattr(config, name))
+    documented = [(row, default.replace('"', "'")) for row, default in ROW.findall(section(name))]
+    assert documented == [(each.name, shown(each.default)) for each in fields]
+
+
+def test_table_of_run() -> None:
+    parameters = list(inspect.signature(App.run).parameters.values())[1:]
+    documented = [(row, default.replace('"', "'")) for row, default in ROW.findall(section("app.run()"))]
+    assert documented == [(each.name, shown(each.default)) for each in parameters]
+
+
+def test_table_of_flags() -> None:
+    documented = [row.partition(" ")[0] for row, _ in ROW.findall(section("Command line"))]
+    assert sorted(documented) == sorted(_FLAGS)
