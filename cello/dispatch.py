@@ -183,7 +183,7 @@ class Core:
     def run_in_thread(self, exchange: Any) -> None:
         """Call an exchange's handler in a handler thread; ``exchange.deliver`` gets what comes of it."""
         loop = asyncio.get_running_loop()
-        context = copy_context()
+        context = exchange.context = copy_context()
 
         def job() -> None:
             result, raised = None, None

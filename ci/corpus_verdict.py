@@ -27,7 +27,7 @@ from tests.kit.corpus_client import Split, whole
 from tests.kit.corpus_judge import compare
 from tests.kit.server import running_server
 
-PATIENCE_SECONDS = 2.0
+PATIENCE_SECONDS = 1.0
 TIMED_PATIENCE_SECONDS = 4.0
 THREADS = 12
 

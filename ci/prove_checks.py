@@ -167,4 +167,5 @@ def main():
             for v, found in pool.map(lambda m: prove(m, base, t), good):
                 print(f"{'ok  ' if v.is_passed else 'SURV'} {v.seconds:4.1f} {v.mutation.name:50} {v.case or v.fault} {found.get('raised')} {found.get('complaints', [''])[0][:100] if v.case else ''}", flush=True)
         print(time.monotonic() - started)
-main()
+if __name__ == "__main__":
+    main()

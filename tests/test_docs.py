@@ -1,8 +1,8 @@
 """The documentation against the code: every Python snippet runs, and tables and pictures say what is there.
 
-A snippet that makes no App of its own goes on in an application of its own, with Cello's names at hand. Calls of
-``app.run(...)`` are checked as far as a run that does not serve: arguments, config classes, refusals. A ``text``
-block of lines such as ``GET /users/7 -> 200 {"id": 7}`` behind a snippet is asked of its application.
+A snippet that makes no App has one, and Cello's names, at hand. Calls of ``app.run(...)`` are checked as far as
+they can be without serving: arguments, config classes, refusals. A ``text`` block of lines such as
+``GET /users/7 -> 200 {"id": 7}`` behind a snippet is asked of its application.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ def compiled(snippet: Snippet) -> CodeType:
 def check_run(app: App, *args: Any, **kwargs: Any) -> None:
     """Do all that ``app.run`` does before it binds a socket."""
     given = inspect.signature(App.run).bind(app, *args, **kwargs).arguments
-    app.resolve(RunArguments(**{name: value for name, value in given.items() if name not in ("self", "argv")}))
+    app.resolve(
+        RunArguments(**{name: value for name, value in given.items() if name not in ("self", "argv")})
+    )
 
 
 def run_snippet(snippet: Snippet) -> dict[str, Any]:
@@ -174,3 +176,59 @@ def test_table_of_run() -> None:
 def test_table_of_flags() -> None:
     documented = [row.partition(" ")[0] for row, _ in ROW.findall(section("Command line"))]
     assert sorted(documented) == sorted(_FLAGS)
+
+
+def modules_of_the_picture() -> list[str]:
+    """Return the modules of the table of layers, from the lowest to the highest."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rows = re.findall(r"^\| L\d \| (?:`(\w+)/` )?\| ([^|]+) \|", text, re.MULTILINE)
+    return [
+        f"{folder}.{name}".lstrip(".") for folder, names in rows for name in re.findall(r"`(\w+)`", names)
+    ]
+
+
+def imported_by(path: Path) -> set[str]:
+    """Return Cello's own modules that a file imports anywhere, by their names below the package."""
+    package = path.relative_to(ROOT).parent.parts
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
+            names = [base] if node.module else [[*base[:-1], alias.name] for alias in node.names]
+            found.update(".".join(name[1:]) for name in names)
+    return {name for name in found if not name.endswith("_c")}
+
+
+def test_imports_follow_the_layers() -> None:
+    picture = modules_of_the_picture()
+    files = {
+        ".".join(path.relative_to(ROOT / "cello").with_suffix("").parts): path
+        for path in (ROOT / "cello").rglob("*.py")
+    }
+    assert sorted(picture) == sorted(files)
+    for place, name in enumerate(picture):
+        lower = set(picture[:place]) | {
+            "_speedups" for module in picture[:place] if module == "_speedups.__init__"
+        }
+        assert imported_by(files[name]) <= lower, f"{name} imports from above"
+
+
+@pytest.mark.parametrize(
+    "library", ["httptools", "uvloop", "winloop", "msgspec", "multidict", "h2", "aioquic", "watchfiles"]
+)
+def test_a_library_has_one_home(library: str) -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rows = [
+        row
+        for row in re.findall(r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", text, re.MULTILINE)
+        if library in row[0]
+    ]
+    homes = [
+        path
+        for path in (ROOT / "cello").rglob("*.py")
+        if re.search(rf"^\s*(import|from) {library}\b", path.read_text("utf-8"), re.MULTILINE)
+    ]
+    assert len(rows) == 1
+    assert [path.relative_to(ROOT / "cello").as_posix() for path in homes] == re.findall(
+        r"`([\w/]+\.py)`", rows[0][1]
+    )[:1]

@@ -79,7 +79,9 @@ def test_production_without_its_certificate_says_which_file_is_missing(tmp_path:
     environment = {"TLS_CERT": str(tmp_path / "nowhere.pem"), "TLS_KEY": str(tmp_path / "key.pem")}
     with running_example("production.py", "--host", "127.0.0.1", environment=environment) as process:
         assert process.wait() == 1
-        assert process.stderr.text == f"cello: TlsConfig(cert_path='{tmp_path / 'nowhere.pem'}'): no such file"
+        assert (
+            process.stderr.text == f"cello: TlsConfig(cert_path='{tmp_path / 'nowhere.pem'}'): no such file"
+        )
 
 
 def test_production_is_the_readmes_example_with_paths_of_its_own() -> None:

@@ -1,2 +1,3 @@
-cpdef object call_in_context(object function, object argument)
+cpdef object new_context()
+cpdef object call_in(object context, object function, object argument)
 cpdef double coarse_seconds() except? -1

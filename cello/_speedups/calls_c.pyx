@@ -24,9 +24,13 @@ cdef extern from *:
     double cello_coarse_seconds() noexcept
 
 
-cpdef object call_in_context(object function, object argument):
-    """Call ``function(argument)`` in a copy of the current context: what it sets there is nobody else's."""
-    cdef object context = PyContext_CopyCurrent()
+cpdef object new_context():
+    """Return a copy of the current context."""
+    return PyContext_CopyCurrent()
+
+
+cpdef object call_in(object context, object function, object argument):
+    """Call ``function(argument)`` in a context: what it sets there is nobody else's."""
     PyContext_Enter(context)
     try:
         return function(argument)

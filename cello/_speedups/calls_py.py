@@ -1,14 +1,18 @@
-"""Calling a handler in a context of its own, and the clock that watches it; the pure twin of calls_c."""
+"""Calling a handler in a context of its own, and the clock that watches it; the pure twin of calls_c.
+
+``new_context()`` is a copy of the current context, ``coarse_seconds()`` monotonic seconds.
+"""
 
 from __future__ import annotations
 
-from contextvars import copy_context
+from contextvars import Context
+from contextvars import copy_context as new_context
 from time import monotonic as coarse_seconds
 from typing import Any
 
-__all__ = ["call_in_context", "coarse_seconds"]
+__all__ = ["call_in", "coarse_seconds", "new_context"]
 
 
-def call_in_context(function: Any, argument: Any) -> Any:
-    """Call ``function(argument)`` in a copy of the current context: what it sets there is nobody else's."""
-    return copy_context().run(function, argument)
+def call_in(context: Context, function: Any, argument: Any) -> Any:
+    """Call ``function(argument)`` in a context: what it sets there is nobody else's."""
+    return context.run(function, argument)

@@ -1,6 +1,6 @@
 cimport cython
 
-from cello._speedups.calls_c cimport call_in_context, coarse_seconds
+from cello._speedups.calls_c cimport call_in, coarse_seconds, new_context
 from cello._speedups.heads_c cimport has_null
 from cello._speedups.request_c cimport Request
 from cello._speedups.stream_c cimport AnswerStream
@@ -31,7 +31,7 @@ cdef class Dispatcher:
     cpdef object answer_inline(self, Endpoint endpoint, Request request, AnswerStream stream, object exchange)
     @cython.locals(body=bytes)
     cdef bytes _encode(self, object result)
-    cdef object _settle_inline(self, Endpoint endpoint, Request request, AnswerStream stream, object exchange, object result)
+    cdef object _settle_inline(self, Endpoint endpoint, Request request, AnswerStream stream, object exchange, object result, object context)
     cdef object _begin_exchange(self, Endpoint endpoint, Request request, AnswerStream stream)
 
 @cython.final
@@ -45,6 +45,7 @@ cdef class Exchange:
     cdef public bint is_done
     cdef public bint is_gone
     cdef public bint is_started
+    cdef public object context
     cdef public double started_at
     cdef object _chunks
     cdef bint _is_paused

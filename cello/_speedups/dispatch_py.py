@@ -23,7 +23,7 @@ from time import monotonic
 from typing import Any
 
 from ..errors import ClientDisconnected
-from .calls_py import call_in_context, coarse_seconds
+from .calls_py import call_in, coarse_seconds, new_context
 from .heads_py import has_null
 from .request_py import Request
 from .states_py import INLINE, TASK
@@ -101,8 +101,9 @@ class Dispatcher:
     def answer_inline(self, endpoint: Endpoint, request: Request, stream: AnswerStream, exchange: Any) -> Any:
         """Call the endpoint on this thread and answer; returns an exchange when the answer has to wait."""
         started = coarse_seconds()
+        context = new_context()
         try:
-            result = call_in_context(endpoint.call, request)
+            result = call_in(context, endpoint.call, request)
             if type(result) is dict and request.method != "HEAD":
                 body = self._encode(result)
                 if coarse_seconds() - started < endpoint.timeout_seconds:
@@ -114,7 +115,7 @@ class Dispatcher:
             result = self.core.failure(request, exc)
         if coarse_seconds() - started >= endpoint.timeout_seconds:
             result = self.core.overdue(request, coarse_seconds() - started)
-        return self._settle_inline(endpoint, request, stream, exchange, result)
+        return self._settle_inline(endpoint, request, stream, exchange, result, context)
 
     def _encode(self, result: Any) -> bytes:
         """Return JSON octets; raises EncodeError with what is wrong, and where."""
@@ -126,7 +127,9 @@ class Dispatcher:
             self.core.check_json(result)
         return body
 
-    def _settle_inline(self, endpoint: Endpoint, request: Any, stream: Any, exchange: Any, result: Any) -> Any:
+    def _settle_inline(
+        self, endpoint: Endpoint, request: Any, stream: Any, exchange: Any, result: Any, context: Any
+    ) -> Any:
         response: Any = None
         if not isawaitable(result):
             response = self.core.as_response(request, result)
@@ -137,6 +140,7 @@ class Dispatcher:
                 return None
         if exchange is None:
             exchange = Exchange(self, endpoint, request, stream)
+        exchange.context = context
         if response is None:
             exchange.spawn(exchange.run_awaitable(result))
         else:
@@ -178,6 +182,7 @@ class Exchange:
         "_task",
         "_waiter",
         "_waiting_bytes",
+        "context",
         "endpoint",
         "has_begun",
         "is_complete",
@@ -200,6 +205,7 @@ class Exchange:
         self.is_gone = False
         self.is_started = False
         self.started_at = 0.0
+        self.context: Any = None
         self._chunks: deque[bytes] = deque()
         self._is_paused = False
         self._received_bytes = 0
@@ -282,10 +288,12 @@ class Exchange:
             self._dispatcher.core.run_in_thread(self)
 
     def spawn(self, coroutine: Any) -> None:
-        """Run a coroutine of this exchange as a task, in a context of the request's own."""
+        """Run a coroutine of this exchange as a task, in the request's context: the handler's where one ran."""
         if self.started_at == 0.0:
             self.started_at = monotonic()
-        self._task = asyncio.get_running_loop().create_task(coroutine, context=copy_context())
+        if self.context is None:
+            self.context = copy_context()
+        self._task = asyncio.get_running_loop().create_task(coroutine, context=self.context)
 
     async def run_awaitable(self, awaitable: Any) -> None:
         """Await the handler (or what it returned) and answer."""
@@ -296,9 +304,11 @@ class Exchange:
             result = await awaitable
             if type(result) is dict and self.request.method != "HEAD":
                 body = self._dispatcher._encode(result)
-                if not self.is_done:
-                    self.is_done = True
-                    self.stream.respond(200, JSON_FIELDS, body, len(body))
+                if self.is_done:
+                    core.note_late(self, None)
+                    return
+                self.is_done = True
+                self.stream.respond(200, JSON_FIELDS, body, len(body))
                 return
         except BaseException as exc:  # the boundary: whatever a handler raises becomes an answer
             if self.is_done:

@@ -66,6 +66,11 @@ class QueryParams:
         found: str = self._indexed()[name]
         return found
 
+    def __await__(self) -> Iterator[Any]:
+        """Return itself: ``await request.form()`` and ``request.form()`` are the same."""
+        yield from ()
+        return self
+
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self.get(name, _REQUIRED) is not _REQUIRED
 

@@ -217,7 +217,7 @@ class Request:
                 charset = value.strip().strip('"') or charset
         try:
             return self.body().decode(charset)
-        except (UnicodeDecodeError, LookupError) as exc:
+        except (UnicodeError, LookupError) as exc:
             raise HTTPError(400, f"the request's body is not {charset} text") from exc
 
     def json(self) -> Any:

@@ -16,12 +16,14 @@ from collections.abc import Callable
 from typing import Any
 
 from .h1 import Gate
+from .sockets import accept_remaining
 
 logger = logging.getLogger("cello")
 
 ACCEPT_BATCH = 64
 PAUSE_SECONDS = 0.1
 MAX_HANDSHAKE_SECONDS = 60.0
+STOP_SECONDS = 1.0  # for handshakes that run when the server stops
 
 _OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -53,12 +55,18 @@ class TlsAcceptor:
             self._loop.add_reader(self._listener, self._accept)
 
     def close(self) -> None:
-        """Accept what waits in the queue, and no more; handshakes that run go on."""
+        """Accept what waits in the queue, and no more; handshakes that run have STOP_SECONDS left."""
         if not self._is_closed:
-            self._accept()
+            for accepted in accept_remaining(self._listener):
+                self._start_handshake(accepted)
             self._is_closed = True
             self._loop.remove_reader(self._listener)
             self._listener.close()
+            self._loop.call_later(STOP_SECONDS, self._cut_off)
+
+    def _cut_off(self) -> None:
+        for task in self._tasks:
+            task.cancel()
 
     def _accept(self) -> None:
         for _ in range(ACCEPT_BATCH):
@@ -73,10 +81,13 @@ class TlsAcceptor:
                 self._loop.remove_reader(self._listener)
                 self._loop.call_later(PAUSE_SECONDS, self.start)
                 return
-            self._gate.pending_count += 1
-            task = self._loop.create_task(self._shake_hands(accepted))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start_handshake(accepted)
+
+    def _start_handshake(self, accepted: socket.socket) -> None:
+        self._gate.pending_count += 1
+        task = self._loop.create_task(self._shake_hands(accepted))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _shake_hands(self, accepted: socket.socket) -> None:
         accepted.setblocking(False)

@@ -53,20 +53,38 @@ def run(coroutine: Any) -> Any:
     return asyncio.run(asyncio.wait_for(coroutine, PATIENCE_SECONDS))
 
 
+def handler_threads() -> int:
+    return sum(each.name.startswith("cello-handler-") for each in threading.enumerate())
+
+
 def test_threads_are_started_as_they_are_needed(make_pool: Any) -> None:
+    before = handler_threads()
     pool = make_pool(3)
+    assert handler_threads() == before
 
     async def main() -> None:
-        before = threading.active_count()
-        names = [await pool.run(lambda: threading.current_thread().name) for _ in range(5)]
-        assert len(set(names)) <= 2  # the second is started where the first is not idle again yet
-        gate = Gate()
-        calls = [asyncio.ensure_future(pool.run(gate)) for _ in range(3)]
-        await asyncio.to_thread(gate.wait_for, 3)
+        gate, calls = Gate(), []
+        for number in (1, 2, 3):
+            calls.append(asyncio.ensure_future(pool.run(gate)))
+            await asyncio.to_thread(gate.wait_for, 1)
+            assert handler_threads() == before + number
+        calls.append(asyncio.ensure_future(pool.run(gate)))
+        await asyncio.sleep(0)
+        assert handler_threads() == before + 3
         gate.may_go.set()
         assert len(set(await asyncio.gather(*calls))) == 3
-        assert all(name.startswith("cello-handler-") for name in names)
-        assert threading.active_count() <= before + 3 + 1
+
+    run(main())
+
+
+def test_idle_thread_is_used_again(make_pool: Any) -> None:
+    pool = make_pool(10)
+
+    async def main() -> None:
+        name = await pool.run(lambda: threading.current_thread().name)
+        for _ in range(10):
+            wait_until(lambda: pool._idle_count == 1)
+            assert await pool.run(lambda: threading.current_thread().name) == name
 
     run(main())
 
@@ -207,10 +225,6 @@ def test_waiting_threads_do_not_count(make_pool: Any) -> None:
         assert await pool.run(nested, 3) == 3
 
     run(main())
-
-
-def handler_threads() -> int:
-    return sum(each.name.startswith("cello-handler-") for each in threading.enumerate())
 
 
 def test_what_was_started_for_waiting_threads_ends(make_pool: Any) -> None:
