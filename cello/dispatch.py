@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 from math import inf
 from time import monotonic
+from traceback import format_exception_only
 from typing import Any
 
 from ._speedups import INLINE, TASK, THREAD, Dispatcher, Endpoint
@@ -48,6 +49,13 @@ class Core:
 
     def failure(self, request: Any, exc: BaseException) -> Response:
         """Return the answer for what a handler raised, and log what the application did not mean to raise."""
+        try:
+            return self._told(request, exc)
+        except Exception as untold:  # its text or its headers are what no answer can carry
+            logger.error("no answer can tell a %s, request id %s", type(exc).__name__, request.request_id, exc_info=untold)
+            return self._problem(request, 500, f"request id {request.request_id}", None)
+
+    def _told(self, request: Any, exc: BaseException) -> Response:
         if isinstance(exc, HTTPError):
             return self._problem(request, exc.status, exc.detail, exc if exc.status >= 500 else None, exc.headers)
         if isinstance(exc, ClientDisconnected):
@@ -206,7 +214,7 @@ class Core:
             request.method,
             request.raw_path.decode("latin-1"),
             monotonic() - exchange.started_at,
-            f" ({type(exc).__name__}: {exc})" if exc is not None else "",
+            f" ({''.join(format_exception_only(exc)).strip()})" if exc is not None else "",
         )
 
     def discard(self, result: Any) -> None:

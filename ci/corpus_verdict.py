@@ -10,6 +10,8 @@ proof; after the first one that fails again nothing more is asked. The verdict i
 from __future__ import annotations
 
 import json
+import time
+import random
 import logging
 import os
 import sys
@@ -20,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import cello
+import cello.server.h1
+from cello._speedups import H1Connection
 from tests.conformance.test_h1_corpus import CASES, LIMITS, SHORT, TIMED_CASES, name_of, splits_of
 from tests.kit import corpus_client
 from tests.kit.corpus import Case, corpus_app, run_case
-from tests.kit.corpus_client import Split, whole
+from tests.kit.corpus_client import LONG_PIECE_BYTES, SINGLE_OCTETS_UP_TO, Split, whole
 from tests.kit.corpus_judge import compare
 from tests.kit.server import running_server
 
@@ -92,21 +96,53 @@ def watched() -> Iterator[list[str]]:
     yield found
 
 
+class CutConnection(H1Connection):
+    """A connection that gets single octets, and pieces of 1000 behind the first 4096 octets.
+
+    Octets that a client sends one by one are joined on their way; here they are not.
+    """
+
+    def __init__(self, service: Any) -> None:
+        super().__init__(service)
+        self._taken_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        position = 0
+        while position < len(data):
+            size = 1 if self._taken_bytes < SINGLE_OCTETS_UP_TO else LONG_PIECE_BYTES
+            super().data_received(data[position : position + size])
+            self._taken_bytes += size
+            position += size
+
+
+class ShortConnection(CutConnection):
+    def data_received(self, data: bytes) -> None:
+        position = 0
+        source = random.Random(len(data))
+        while position < len(data):
+            size = source.choice((1, 2, 3, 5, 11, 40)) if self._taken_bytes < SINGLE_OCTETS_UP_TO else source.randint(2, 5000)
+            H1Connection.data_received(self, data[position : position + size])
+            self._taken_bytes += size
+            position += size
+
+
 def phases() -> Iterator[tuple[str, list[Task], Any, float, int]]:
     """Yield the manners in which the corpus is sent: those that find most come first."""
-    for manner in ("whole", "timed", "bytewise", "random"):
-        if manner == "timed":
-            timed = [(case, whole) for case in TIMED_CASES]
-            yield manner, timed, {"timeout": SHORT}, TIMED_PATIENCE_SECONDS, len(timed)
-        else:
-            tasks = [(case, split) for case in CASES for split in splits_of(case, manner)]
-            yield manner, tasks, {}, PATIENCE_SECONDS, THREADS
+    all_whole = [(case, whole) for case in CASES]
+    timed = [(case, whole) for case in TIMED_CASES]
+    yield "whole", all_whole, {}, PATIENCE_SECONDS, THREADS
+    yield "timed", timed, {"timeout": SHORT}, TIMED_PATIENCE_SECONDS, len(timed)
+    cello.server.h1.H1Connection = CutConnection
+    yield "octets", all_whole, {}, PATIENCE_SECONDS, THREADS
+    cello.server.h1.H1Connection = ShortConnection
+    yield "pieces", all_whole, {}, PATIENCE_SECONDS, THREADS
 
 
 def verdict() -> dict[str, Any]:
     """Run everything and return what is to be said."""
     count = 0
     for manner, tasks, options, patience_seconds, threads in phases():
+        t=time.time()
         corpus_client.CONVERSATION_SECONDS = patience_seconds
         with running_server(corpus_app(), limits=LIMITS, **options) as server:
             failure = Asker((server.host, server.port), tasks).first_failure(threads)
@@ -114,6 +150,7 @@ def verdict() -> dict[str, Any]:
                 # The server may hang, so nobody waits for it to stop.
                 finish({"case": name_of(failure[0]), "manner": manner, "complaints": failure[1]})
         count += len(tasks)
+        print(manner, len(tasks), time.time()-t, file=sys.stderr)
     return {"count": count}
 
 

@@ -148,7 +148,7 @@ def main():
     only = sys.argv[1:]
     ms = load_table()
     if only:
-        ms = [m for m in ms if any(m.name.startswith(o) for o in only)]
+        ms = [m for m in ms if m.name in only]
     with tempfile.TemporaryDirectory() as t:
         t = Path(t)
         base = t / "base"

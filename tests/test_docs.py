@@ -1,7 +1,7 @@
 """The documentation against the code: every Python snippet runs, and tables and pictures say what is there.
 
-A snippet that makes no App has one, and Cello's names, at hand. Calls of ``app.run(...)`` are checked as far as
-they can be without serving: arguments, config classes, refusals. A ``text`` block of lines such as
+A snippet that makes no App has one, and Cello's names, at hand. Calls of ``app.run(...)`` are checked as
+far as they can be without serving: arguments, config classes, refusals. A ``text`` block of lines such as
 ``GET /users/7 -> 200 {"id": 7}`` behind a snippet is asked of its application.
 """
 
@@ -25,6 +25,7 @@ from cello import App, config
 from cello.cli import _FLAGS
 from cello.config import RunArguments
 from cello.testing import TestClient
+from tests.kit.imports import read_package
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -182,53 +183,15 @@ def modules_of_the_picture() -> list[str]:
     """Return the modules of the table of layers, from the lowest to the highest."""
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     rows = re.findall(r"^\| L\d \| (?:`(\w+)/` )?\| ([^|]+) \|", text, re.MULTILINE)
-    return [
-        f"{folder}.{name}".lstrip(".") for folder, names in rows for name in re.findall(r"`(\w+)`", names)
-    ]
+    names = [f"{folder}.{name}" for folder, listed in rows for name in re.findall(r"`(\w+)`", listed)]
+    return [name.removesuffix("__init__").strip(".") for name in names]
 
 
-def imported_by(path: Path) -> set[str]:
-    """Return Cello's own modules that a file imports anywhere, by their names below the package."""
-    package = path.relative_to(ROOT).parent.parts
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
-            names = [base] if node.module else [[*base[:-1], alias.name] for alias in node.names]
-            found.update(".".join(name[1:]) for name in names)
-    return {name for name in found if not name.endswith("_c")}
-
-
-def test_imports_follow_the_layers() -> None:
+def test_the_picture_of_the_layers_is_true() -> None:
+    imports = {name: found.own for name, found in read_package(ROOT / "cello").items()}
+    compiled_ones = {name for name in imports if name.startswith("_speedups.") and not name.endswith("_py")}
     picture = modules_of_the_picture()
-    files = {
-        ".".join(path.relative_to(ROOT / "cello").with_suffix("").parts): path
-        for path in (ROOT / "cello").rglob("*.py")
-    }
-    assert sorted(picture) == sorted(files)
+    assert sorted(picture) == sorted(set(imports) - compiled_ones)
     for place, name in enumerate(picture):
-        lower = set(picture[:place]) | {
-            "_speedups" for module in picture[:place] if module == "_speedups.__init__"
-        }
-        assert imported_by(files[name]) <= lower, f"{name} imports from above"
-
-
-@pytest.mark.parametrize(
-    "library", ["httptools", "uvloop", "winloop", "msgspec", "multidict", "h2", "aioquic", "watchfiles"]
-)
-def test_a_library_has_one_home(library: str) -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-    rows = [
-        row
-        for row in re.findall(r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", text, re.MULTILINE)
-        if library in row[0]
-    ]
-    homes = [
-        path
-        for path in (ROOT / "cello").rglob("*.py")
-        if re.search(rf"^\s*(import|from) {library}\b", path.read_text("utf-8"), re.MULTILINE)
-    ]
-    assert len(rows) == 1
-    assert [path.relative_to(ROOT / "cello").as_posix() for path in homes] == re.findall(
-        r"`([\w/]+\.py)`", rows[0][1]
-    )[:1]
+        higher = imports[name] & set(picture[place:])
+        assert not higher, f"{name or 'cello'} imports {higher}, which do not stand before it"

@@ -36,8 +36,9 @@ class AccessLog:
     ) -> None:
         self.clock = clock
         self._wall = wall
-        self._output = sys.stdout if output is None else output
-        self._is_coloured = self._output.isatty()
+        # None also where the process was started without standard output.
+        self._output: TextIO | None = sys.stdout if output is None else output
+        self._is_coloured = self._output is not None and self._output.isatty()
         self._records: list[Record] = []
 
     def record(self, connection: Any) -> None:
@@ -62,7 +63,7 @@ class AccessLog:
     def flush(self) -> None:
         """Write what has been collected; a log that cannot be written never ends the server."""
         records, self._records = self._records, []
-        if not records:
+        if not records or self._output is None:
             return
         try:
             self._output.write("".join([self._render(record) for record in records]))
@@ -78,9 +79,9 @@ class AccessLog:
 
 
 def escape(target: bytes) -> str:
-    """Render a target for a log line: what is not printable ASCII as ``\\xNN``, at most 2,048 characters."""
+    """Render a target for a log line: at most 2,048 octets, what is not visible ASCII as ``\\xNN``."""
     text = target[:2048].decode("latin-1")
-    if text.isascii() and text.isprintable() and "\\" not in text:
+    if text.isascii() and text.isprintable() and "\\" not in text and " " not in text:
         return text
     return "".join(
         character if " " < character <= "~" and character != "\\" else f"\\x{ord(character):02x}" for character in text

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from .._speedups import IMPLEMENTATION
 from .._version import __version__
 from ..config import RunOptions
+from ..errors import StartError
 from ..threads import HandlerPool
 from .access_log import AccessLog
 from .h1 import Gate, H1Clock, make_connection, make_service
@@ -52,7 +53,10 @@ class Application(Protocol):
 
 
 class Worker:
-    """Serves one application on its listeners until it is stopped."""
+    """Serves one application on its listeners until it is stopped.
+
+    It owns the listeners from the start, and closes them also when it cannot be made: raises StartError.
+    """
 
     def __init__(self, application: Application, options: RunOptions, listeners: list[socket.socket]) -> None:
         self._application = application
@@ -60,9 +64,15 @@ class Worker:
         self._listeners = listeners
         self._servers: list[Any] = []
         self._stopping: asyncio.Event | None = None
+        self._is_stop_asked = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._watcher = CertificateWatcher(options.tls) if options.tls is not None else None
+        try:
+            self._watcher = CertificateWatcher(options.tls) if options.tls is not None else None
+        except StartError:
+            self._close_listeners()
+            raise
         self._pool: HandlerPool | None = None
+        self.service: Any = None
         self.log = AccessLog() if options.logs else None
 
     @property
@@ -80,6 +90,8 @@ class Worker:
         """Serve until ``stop`` is called or this task is cancelled; raises StartError."""
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
+        if self._is_stop_asked:
+            self._stopping.set()
         pool = self._pool = HandlerPool(self._options.workers)
         try:
             dispatcher = self._application.build(pool, self._options)
@@ -90,10 +102,13 @@ class Worker:
                 pool.shutdown()
                 await self._application.shutdown()
         finally:
-            for listener in self._listeners:
-                listener.close()
+            self._close_listeners()
             if self.log is not None:
                 self.log.flush()
+
+    def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            listener.close()
 
     async def _serve(self, dispatcher: Any, when_ready: Callable[[], None] | None) -> None:
         assert self._loop is not None
@@ -127,6 +142,7 @@ class Worker:
             is_tls=options.tls is not None,
         )
         self.service.log = self.log
+        self.service.is_stopping = self._is_stop_asked
         server = f"cello/{__version__}" if options.debug else "cello"
         clock = H1Clock(self.service, server, loop.time, time.time)
         self._ticker = Ticker(tick_seconds, lambda: self._tick(clock), loop.call_later)
@@ -205,7 +221,10 @@ class Worker:
             self._stopping.set()
 
     def stop_from_thread(self) -> None:
-        """Stop gracefully, from another thread."""
+        """Stop gracefully; to be called from another thread, or from a signal handler."""
+        self._is_stop_asked = True
+        if self.service is not None:
+            self.service.is_stopping = True  # at once: the loop may be held up, and what it answers then ends with close
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended already
                 self._loop.call_soon_threadsafe(self.stop)
@@ -262,13 +281,7 @@ def run(application: Application, options: RunOptions) -> None:
     A first SIGINT or SIGTERM stops gracefully; a second ends the process at once, with status 130 or 143. Raises
     StartError.
     """
-    listeners = bind(options.host, options.port)
-    try:
-        worker = Worker(application, options, listeners)
-    except BaseException:
-        for listener in listeners:
-            listener.close()
-        raise
+    worker = Worker(application, options, bind(options.host, options.port))
     loop = new_event_loop()
     try:
         asyncio.set_event_loop(loop)
@@ -297,11 +310,13 @@ def _signals(loop: asyncio.AbstractEventLoop, worker: Worker) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         received.append(number)
         if len(received) > 1:
-            if worker.log is not None:
-                worker.log.flush()
+            with contextlib.suppress(RuntimeError):  # the signal came while the log was being written
+                if worker.log is not None:
+                    worker.log.flush()
             os._exit(128 + number)  # no handler, no hook, no thread may keep the process now
-        os.write(2, b"stopping: what runs has 30 s to finish; once more ends at once\n")
         worker.stop_from_thread()
+        with contextlib.suppress(OSError):  # nobody reads stderr any more
+            os.write(2, b"stopping: what runs has 30 s to finish; once more ends at once\n")
 
     def renew(number: int, frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(worker.reload_certificates)

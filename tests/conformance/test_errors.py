@@ -163,6 +163,42 @@ def test_no_exception_ends_the_server(serve: Any, log: Any, path: str, kind: typ
     assert [client.get(path).status for _ in range(2)] == [500, 500]
 
 
+class UnspeakableError(Exception):
+    """An exception that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@LANES
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("accept", ["application/json", "text/html"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ValueError("\ud800"),
+        UnspeakableError,
+        lambda: HTTPError(400, "\ud800"),
+        lambda: HTTPError(400, object()),  # type: ignore[arg-type]
+        lambda: HTTPError(400, "x", {"X-A": "a\r\nX-B: b"}),
+        lambda: HTTPError(400, "x", {"X-A": object()}),  # type: ignore[dict-item]
+    ],
+    ids=["surrogate", "unspeakable", "surrogate-detail", "odd-detail", "bad-header", "odd-header"],
+)
+def test_errors_that_cannot_be_told_are_still_answered(
+    serve: Any, log: Any, path: str, debug: bool, accept: str, make: Any
+) -> None:
+    client = serve(raising(make), debug=debug)
+    for _ in range(2):
+        answer = client.get(path, [("Accept", accept)])
+        assert answer.status == 500
+        assert answer.get("x-b") is None
+        assert answer.get("content-type") in ("application/problem+json", "text/plain; charset=utf-8")
+        found = re.search("request id [0-9a-f]{16}", answer.text)
+        assert found is not None
+        assert found[0] in log.text
+
+
 def test_http_error_takes_only_error_statuses() -> None:
     for status in (200, 302, 600, "404"):
         with pytest.raises(ResponseError, match="400 to 599"):

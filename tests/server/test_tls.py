@@ -44,7 +44,7 @@ class Bench:
         app.get("/fast/{name}", blocking=False)(lambda request: request.params["name"])
         app.get("/threaded/{name}")(lambda request: request.params["name"])
         app.get("/stream/{name}")(self.stream)
-        app.get("/large", blocking=False)(lambda request: bytes(16 * MIB))
+        app.get("/large", blocking=False)(lambda request: bytes(8 * MIB))
         app.get("/wait")(self.wait)
         app.post("/echo", blocking=False)(lambda request: request.body())
         app.post("/count", stream=True, max_request_size=1 << 40)(self.count)
@@ -150,7 +150,7 @@ class TestHttps:
 
     def test_uploads_and_downloads_of_many_megabytes(self, server: LiveServer, trust: ssl.SSLContext) -> None:
         with httpx.Client(verify=trust, base_url=server.url, timeout=PATIENCE_SECONDS) as client:
-            assert len(client.get("/large").content) == 16 * MIB
+            assert len(client.get("/large").content) == 8 * MIB
             assert client.post("/count", content=bytes(16 * MIB)).text == str(16 * MIB)
             body = os.urandom(4 * MIB)
             assert client.post("/echo", content=body).content == body
@@ -217,6 +217,26 @@ class TestEnds:
         ):
             client.send(request("/large"))
             wait_for(lambda: not server.worker.service.connections)
+
+    def test_a_slow_reader_that_makes_progress_is_not_cut_off(
+        self, bench: Bench, tls: TlsConfig, trust: ssl.SSLContext
+    ) -> None:
+        timeout = TimeoutConfig(None, 0.5, None)
+        with (
+            running_server(bench.app, tls=tls, timeout=timeout) as server,
+            connected(server.port, tls=trust, has_small_buffer=True) as client,
+        ):
+            client.send(request("/large"))
+            watch = Stopwatch()
+            read_bytes = 0
+            while watch.seconds < 1.5:
+                read_bytes += len(client.sock.recv(100_000))
+                time.sleep(0.005)
+            assert read_bytes < 8 * MIB
+            while read_bytes < 8 * MIB:
+                octets = client.sock.recv(100_000)
+                assert octets, f"cut off after {read_bytes} bytes"
+                read_bytes += len(octets)
 
     def test_a_request_that_stops_is_answered_408(
         self, bench: Bench, tls: TlsConfig, trust: ssl.SSLContext

@@ -82,7 +82,7 @@ def keyword_only(*, request: Any) -> str:
     return "x"
 
 
-@pytest.mark.parametrize("handler", [no_arguments, two_arguments, keyword_only, functools.partial(index, 1), list[int]])
+@pytest.mark.parametrize("handler", [no_arguments, two_arguments, keyword_only, functools.partial(index, 1)])
 def test_handlers_take_one_argument(handler: Any) -> None:
     with pytest.raises(RouteError, match=r"route /x: the handler .* must take one argument, the request"):
         App().get("/x")(handler)

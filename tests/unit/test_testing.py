@@ -19,6 +19,7 @@ def echoing() -> App:
     """Return an application that tells what it was asked."""
     app = App()
 
+    @app.route("/", methods=["GET", "POST"])
     @app.route("/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"])
     def echo(request: Any) -> Any:
         return {
