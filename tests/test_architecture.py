@@ -131,7 +131,11 @@ def test_reader_of_imports(tmp_path: Path) -> None:
 def listed(name: str) -> tuple[str, ...]:
     """Return a tuple of names that setup.py assigns."""
     for node in ast.parse((ROOT / "setup.py").read_text()).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name:
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and node.targets[0].id == name
+        ):
             return tuple(ast.literal_eval(node.value))
     raise AssertionError(f"setup.py assigns no {name}")
 
@@ -149,7 +153,9 @@ def test_every_pure_module_has_its_twin_in_setup() -> None:
     pure = {path.name.removesuffix("_py.py") for path in SPEEDUPS.glob("*_py.py")}
     assert pure == {*SAME_SOURCE, *WRITTEN_TWICE}
     assert len(pure) == len(SAME_SOURCE) + len(WRITTEN_TWICE)
-    assert {path.name for path in SPEEDUPS.glob("*.py")} == {f"{name}_py.py" for name in pure} | {"__init__.py"}
+    assert {path.name for path in SPEEDUPS.glob("*.py")} == {f"{name}_py.py" for name in pure} | {
+        "__init__.py"
+    }
 
 
 def test_each_kind_of_twin_has_its_sources() -> None:
@@ -256,7 +262,16 @@ def compiled_among(modules: dict[str, str]) -> set[str]:
 def test_a_plain_server_loads_no_other_protocol(script: str) -> None:
     _, modules = loaded_by(script, "1" if IS_PURE_RUN else None)
     loaded = {name.partition(".")[0] for name in modules}
-    assert not loaded & {"h2", "hpack", "hyperframe", "aioquic", "cryptography", "watchfiles", "httpx", "pydantic"}
+    assert not loaded & {
+        "h2",
+        "hpack",
+        "hyperframe",
+        "aioquic",
+        "cryptography",
+        "watchfiles",
+        "httpx",
+        "pydantic",
+    }
     assert ("httptools" in loaded) == bool(script)
 
 

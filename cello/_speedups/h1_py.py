@@ -376,7 +376,10 @@ class H1Connection(AnswerStream):
             reader.method,
             reader.raw_path,
             reader.raw_query,
-            reader.fields,
+            None,
+            reader.head,
+            reader.fields_at,
+            reader.head_size,
             reader.authority,
             self.service.scheme,
             "1.1" if reader.is_http_11 else "1.0",
@@ -433,10 +436,18 @@ class H1Connection(AnswerStream):
     def _make_refused(self) -> Any:
         """Return a request for the answer to a message that never became one."""
         reader = self._reader
-        client = self.client or self._find_client()
-        target = reader.target or b"-"
         self._request = make_request(
-            reader.method or "-", target, b"", reader.fields, b"", self.service.scheme, "1.1", client
+            reader.method or "-",
+            reader.target or b"-",
+            b"",
+            None,
+            reader.head,
+            reader.fields_at,
+            reader.head_size,
+            b"",
+            self.service.scheme,
+            "1.1",
+            self.client or self._find_client(),
         )
         return self._request
 

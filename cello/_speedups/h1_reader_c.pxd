@@ -1,10 +1,9 @@
 # Types of h1_reader_c, which is h1_reader_py.py compiled.
 cimport cython
 
-from cello._speedups.heads_c cimport HeadScan, kind_of, lowered
+from cello._speedups.heads_c cimport HeadScan
 
 cdef int BODY, COMPLETE, END, FIELDS, HEAD, IDLE, LINE, NOTHING, PIECE, REFUSED
-cdef int CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_CONNECTION, UPGRADE
 cdef int FIELDS_PARTIAL, LINE_BAD, LINE_PARTIAL
 cdef Py_ssize_t CHUNK_CREDIT_BYTES, MAX_BLANK_OCTETS, MAX_EXTENSION_BYTES, MAX_FIELDS_BYTES, MAX_LINE_BYTES
 cdef Py_ssize_t MAX_TARGET_BYTES, PIECE_BYTES
@@ -23,36 +22,33 @@ cdef class MessageReader:
     cdef Py_ssize_t _blank_octets
     cdef Py_ssize_t _body_left
     cdef Py_ssize_t _chunk_allowance
-    cdef bytes _connection
     cdef Py_ssize_t _extension_bytes
-    cdef Py_ssize_t _fields_bytes
+    cdef Py_ssize_t _field_count
+    cdef object _head
     cdef bint _has_percent
-    cdef bint _has_upgrade
-    cdef bytes _host
-    cdef Py_ssize_t _host_count
     cdef bint _is_chunk_empty
     cdef bint _is_chunk_open
+    cdef bint _is_body_open
     cdef bint _is_chunked
-    cdef bint _is_head_parsed
     cdef bint _is_origin_form
     cdef bint _is_parser_spent
     cdef bytes _known_host
     cdef bytes _last_octets
-    cdef bytes _length_field
     cdef object _parser
     cdef object _partial
     cdef ReaderSettings _settings
     cdef Py_ssize_t _trailer_bytes
     cdef Py_ssize_t _trailer_count
-    cdef bytes _transfer_encoding
     cdef public bytes authority
     cdef public Py_ssize_t body_bytes
     cdef public object content_length
     cdef public int event
     cdef public bytes expect
     cdef public object fault
-    cdef public list fields
+    cdef public Py_ssize_t fields_at
     cdef public bint has_input_behind
+    cdef public bytes head
+    cdef public Py_ssize_t head_size
     cdef public bint is_http_11
     cdef public bint is_keep_alive
     cdef public bint is_whole
@@ -67,7 +63,7 @@ cdef class MessageReader:
     cpdef close(self)
     @cython.locals(state=int)
     cpdef Py_ssize_t read(self, bytes data, Py_ssize_t position) except -1
-    @cython.locals(scan=HeadScan, found=int, end=Py_ssize_t, size=Py_ssize_t)
+    @cython.locals(scan=HeadScan, found=int, end=Py_ssize_t, size=Py_ssize_t, head=bytes)
     cdef Py_ssize_t _read_start(self, bytes data, Py_ssize_t position) except -1
     @cython.locals(expected=int)
     cdef bint _skip_blank(self, int octet) except -1
@@ -75,16 +71,17 @@ cdef class MessageReader:
     cdef Py_ssize_t _read_line(self, bytes data, Py_ssize_t position) except -1
     cdef _take_line(self, HeadScan scan)
     cdef _refuse_line(self, bytes line)
-    @cython.locals(size=Py_ssize_t, end=Py_ssize_t, stop=Py_ssize_t)
+    @cython.locals(size=Py_ssize_t, end=Py_ssize_t, stop=Py_ssize_t, piece=bytes)
     cdef Py_ssize_t _read_fields(self, bytes data, Py_ssize_t position) except -1
     @cython.locals(last=bytes, joint=bytes, at=Py_ssize_t)
     cdef Py_ssize_t _find_end(self, bytes data, Py_ssize_t position, Py_ssize_t limit) except -2
     cdef _remember(self, bytes data, Py_ssize_t position, Py_ssize_t stop)
+    @cython.locals(scan=HeadScan)
     cdef _head_done(self)
-    cdef _check_head(self)
-    cdef _check_framing(self)
+    cdef _check_head(self, HeadScan scan)
+    cdef _check_framing(self, HeadScan scan)
     cdef _split_other_form(self, bytes target)
-    cdef _ignore_upgrade(self)
+    cdef _open_body(self, bytes framing)
     @cython.locals(size=Py_ssize_t, stop=Py_ssize_t)
     cdef Py_ssize_t _read_counted(self, bytes data, Py_ssize_t position) except -1
     @cython.locals(size=Py_ssize_t, end=Py_ssize_t, stop=Py_ssize_t, body_before=Py_ssize_t,
@@ -95,8 +92,4 @@ cdef class MessageReader:
     cdef _fault_of(self, object exc)
     cdef _refuse_for(self, object fault)
     cdef _refuse(self, int status, str detail)
-    @cython.locals(fields=list, kind=int)
-    cpdef on_header(self, bytes name, bytes value)
-    cdef _note_field(self, int kind, bytes value)
-    cdef _count_trailer(self, bytes name, bytes value)
     cdef _stop(self, str detail)

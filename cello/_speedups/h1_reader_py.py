@@ -20,6 +20,7 @@ What happens does not depend on how the octets were split. A request line is the
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from .h1_rules_py import (
@@ -32,21 +33,7 @@ from .h1_rules_py import (
     is_tunnel_target,
     wants_keep_alive,
 )
-from .heads_py import (
-    CONNECTION,
-    CONTENT_LENGTH,
-    EXPECT,
-    FIELDS_PARTIAL,
-    HOST,
-    LINE_BAD,
-    LINE_PARTIAL,
-    MAX_TARGET_BYTES,
-    PROXY_CONNECTION,
-    UPGRADE,
-    HeadScan,
-    kind_of,
-    lowered,
-)
+from .heads_py import FIELDS_PARTIAL, LINE_BAD, LINE_PARTIAL, MAX_TARGET_BYTES, HeadScan
 from .octets_py import is_target_path
 from .states_py import BODY, COMPLETE, END, FIELDS, HEAD, IDLE, LINE, NOTHING, PIECE, REFUSED
 
@@ -81,44 +68,41 @@ class ReaderSettings:
 class MessageReader:
     """Reads one request after the other; also the object that the parser calls back.
 
-    Of the message that is being read: ``method`` to ``has_input_behind`` as their names say, ``authority`` is that of the
-    target or Host's, ``content_length`` is None where none was announced.
+    Of the message that is being read: ``head[fields_at:head_size]`` are its field lines, ``authority`` is that of the target or
+    Host's, ``content_length`` is None where none was announced.
     """
 
     __slots__ = (
         "_blank_octets",
         "_body_left",
         "_chunk_allowance",
-        "_connection",
         "_extension_bytes",
-        "_fields_bytes",
+        "_field_count",
+        "_head",
         "_has_percent",
-        "_has_upgrade",
-        "_host",
-        "_host_count",
         "_is_chunk_empty",
         "_is_chunk_open",
+        "_is_body_open",
         "_is_chunked",
-        "_is_head_parsed",
         "_is_origin_form",
         "_is_parser_spent",
         "_known_host",
         "_last_octets",
-        "_length_field",
         "_parser",
         "_partial",
         "_settings",
         "_trailer_bytes",
         "_trailer_count",
-        "_transfer_encoding",
         "authority",
         "body_bytes",
         "content_length",
         "event",
         "expect",
         "fault",
-        "fields",
+        "fields_at",
         "has_input_behind",
+        "head",
+        "head_size",
         "is_http_11",
         "is_keep_alive",
         "is_whole",
@@ -154,7 +138,9 @@ class MessageReader:
         if self._is_parser_spent:
             self._parser = None  # it may take this connection for closed, and would parse nothing more
         self.state = IDLE
-        self.fields: list[tuple[bytes, bytes]] = []
+        self.head = b""
+        self.fields_at = 0
+        self.head_size = 0
         if self.pieces:
             self.pieces = []
         self.fault: Any = None
@@ -165,19 +151,14 @@ class MessageReader:
         self.is_keep_alive = True
         self.is_whole = False
         self.has_input_behind = False
-        self._host: Any = None
-        self._host_count = 0
-        self._connection: Any = None
-        self._transfer_encoding: Any = None
-        self._length_field: Any = None
-        self._has_upgrade = False
-        self._is_head_parsed = False
+        self._is_body_open = False
+        self._field_count = 0
         self._is_parser_spent = False
         self._is_chunked = False
         self._is_chunk_open = False
         self._is_chunk_empty = False
         self._body_left = 0
-        self._fields_bytes = 0
+        self._head: Any = None
         self._chunk_allowance = 0
         self._extension_bytes = 0
         self._trailer_bytes = 0
@@ -226,6 +207,7 @@ class MessageReader:
         self._take_line(scan)
         if found == FIELDS_PARTIAL:
             self.state = FIELDS
+            self._head = bytearray()
             if self._feed(data[position : scan.line_end + 2]):
                 self._last_octets = b"\r\n"
                 return self._read_fields(data, scan.line_end + 2)
@@ -235,7 +217,10 @@ class MessageReader:
             self._refuse(431, f"the header section is over {MAX_FIELDS_BYTES} bytes")
             return size
         self.has_input_behind = end < size
-        if self._feed(data if position == 0 and end == size else data[position:end]):
+        head = data if position == 0 and end == size else data[position:end]
+        self.head = head
+        self.fields_at = scan.line_end + 2 - position
+        if self._feed(head):
             self._head_done()
         return end
 
@@ -271,6 +256,7 @@ class MessageReader:
             return len(data)
         self._take_line(scan)
         self.state = FIELDS
+        self._head = bytearray()
         if not self._feed(line):
             return len(data)
         self._last_octets = b"\r\n"
@@ -301,15 +287,22 @@ class MessageReader:
             return size
         end = self._find_end(data, position, size)
         stop = end if end >= 0 else size
-        self._fields_bytes += stop - position
-        if self._fields_bytes > MAX_FIELDS_BYTES:
+        piece = data[position:stop]
+        self._head += piece
+        if len(self._head) > MAX_FIELDS_BYTES:
             self._refuse(431, f"the header section is over {MAX_FIELDS_BYTES} bytes")
             return size
-        if not self._feed(data[position:stop]):
+        if not self._feed(piece):
             return size
         self._remember(data, position, stop)
+        self._field_count += piece.count(b"\n")
+        if self._field_count > self._settings.max_fields + 1:  # with the empty line at the end
+            self._refuse(431, f"the request has more than {self._settings.max_fields} header fields")
+            return size
         if end >= 0:
             self.has_input_behind = end < size
+            self.head = bytes(self._head)
+            self._head = None
             self._head_done()
         return stop
 
@@ -333,8 +326,11 @@ class MessageReader:
 
     def _head_done(self) -> None:
         """Check what the parser does not, and report the head."""
-        self._is_head_parsed = True
-        fault = self._check_head()
+        scan = self._settings.scan
+        self.head_size = len(self.head)
+        scan.scan_fields(self.head, self.fields_at, self.head_size)
+        self._field_count = scan.field_count
+        fault = self._check_head(scan)
         if fault is not None:
             self._refuse_for(fault)
             return
@@ -345,40 +341,49 @@ class MessageReader:
             self.state = BODY
             self._last_octets = b""
 
-    def _check_head(self) -> Any:
+    def _check_head(self, scan: HeadScan) -> Any:
         """Return the fault of the head, or None; sets the body's framing and the target's parts."""
         fault: Any = None
-        if self._host_count != 1 or self._host != self._known_host:
-            fault = check_host(self._host_count, self._host, self.is_http_11)
+        if scan.field_count > self._settings.max_fields:
+            return Fault(431, f"the request has more than {self._settings.max_fields} header fields")
+        if scan.host_count != 1 or scan.host != self._known_host:
+            fault = check_host(scan.host_count, scan.host, self.is_http_11)
             if fault is not None:
                 return fault
-            self._known_host = self._host
-        self.authority = b"" if self._host is None else self._host
+            self._known_host = scan.host
+        self.authority = b"" if scan.host is None else scan.host
         if not self._is_origin_form:
             fault = self._split_other_form(self.target)
         if fault is None and self._has_percent and not is_target_path(self.raw_path):
             fault = Fault(400, "the path is not valid percent-encoded UTF-8")
-        if fault is None and (self._transfer_encoding is not None or self._length_field is not None):
-            fault = self._check_framing()
-        if fault is None and self.expect is not None and self.is_http_11 and self.expect.lower() != b"100-continue":
-            fault = Fault(417, "the only expectation that can be met is 100-continue")
-        if fault is None and (self._connection is not None or not self.is_http_11):
-            self.is_keep_alive = wants_keep_alive(self._connection, self.is_http_11)
-            if self._connection is not None and self._connection.lower() != b"keep-alive":
+        if fault is None and scan.expect is not None:
+            self.expect = scan.expect
+            if self.is_http_11 and self.expect.lower() != b"100-continue":
+                fault = Fault(417, "the only expectation that can be met is 100-continue")
+        if fault is None and (scan.connection is not None or not self.is_http_11):
+            self.is_keep_alive = wants_keep_alive(scan.connection, self.is_http_11)
+            if scan.connection is not None and scan.connection.lower() != b"keep-alive":
                 self._is_parser_spent = True
-        if fault is None and self._has_upgrade and self._parser is None:
-            self._ignore_upgrade()
+        if scan.has_proxy_connection:
+            self._is_parser_spent = True
+        if fault is None and (scan.transfer_encoding is not None or scan.content_length is not None):
+            fault = self._check_framing(scan)
         return fault
 
-    def _check_framing(self) -> Any:
-        if self._transfer_encoding is not None:
-            self._is_chunked = True
-            return check_transfer_encoding(self._transfer_encoding, self.is_http_11)
-        length = check_content_length(self._length_field)
+    def _check_framing(self, scan: HeadScan) -> Any:
+        if scan.transfer_encoding is not None:
+            fault = check_transfer_encoding(scan.transfer_encoding, self.is_http_11)
+            if fault is None:
+                self._is_chunked = True
+                self._open_body(b"transfer-encoding: chunked")
+            return fault
+        length = check_content_length(scan.content_length)
         if isinstance(length, Fault):
             return length
         self.content_length = length
         self._body_left = length
+        if self._parser is None and length:
+            self._open_body(b"content-length: %d" % length)
         return None
 
     def _split_other_form(self, target: bytes) -> Any:
@@ -397,22 +402,25 @@ class MessageReader:
         self.raw_path, _, self.raw_query = form[1].partition(b"?")
         return None
 
-    def _ignore_upgrade(self) -> None:
-        """Take the message as if it had asked for no upgrade (RFC 9110 7.8).
+    def _open_body(self, framing: bytes) -> None:
+        """Go on with a parser of the body's own, which is told its framing.
 
-        httptools ended the message at its head, body or not; a parser of its own is told the body's framing.
+        A chunked body has one because its trailers are wanted as callbacks, which fields are not. A message that asks
+        for an upgrade has one because httptools ended it at its head, body or not; it is taken as if it had asked for
+        none (RFC 9110 7.8).
         """
-        if not self._body_left and not self._is_chunked:
-            return
-        framing = b"transfer-encoding: chunked" if self._is_chunked else b"content-length: %d" % self._body_left
-        fields = self.fields
-        self.fields = []
         self.is_whole = False
-        self._is_head_parsed = False
-        self._parser = self._settings.make_parser(self)
+        callbacks = SimpleNamespace(
+            on_header=self.on_trailer,
+            on_body=self.on_body,
+            on_chunk_header=self.on_chunk_header,
+            on_chunk_complete=self.on_chunk_complete,
+            on_message_complete=self.on_message_complete,
+        )
+        self._is_parser_spent = True
+        self._parser = self._settings.make_parser(callbacks)
         self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
-        self._is_head_parsed = True
-        self.fields = fields
+        self._is_body_open = True
 
     # The body.
 
@@ -475,7 +483,7 @@ class MessageReader:
         try:
             self._parser.feed_data(piece)
         except self._settings.parser_upgrade:
-            self._parser = None  # this one has ended the message; see _ignore_upgrade
+            self._parser = None  # this one has ended the message; see _open_body
         except StopParsing:
             self._refuse_for(self.fault)
             return False
@@ -485,13 +493,18 @@ class MessageReader:
         return True
 
     def _fault_of(self, exc: Exception) -> Any:
+        detail = str(exc)
         if self.fault is not None:
             return self.fault
-        if self._transfer_encoding is not None and not self._is_head_parsed:
-            fault = check_transfer_encoding(self._transfer_encoding, self.is_http_11)
-            if fault is not None:
-                return fault
-        return Fault(400, f"the message cannot be parsed: {exc}")
+        if "Transfer-Encoding" in detail and not self._is_body_open:
+            scan = self._settings.scan
+            head = self.head if self._head is None else bytes(self._head)
+            scan.scan_fields(head, self.fields_at, len(head))
+            if scan.transfer_encoding is not None:
+                fault = check_transfer_encoding(scan.transfer_encoding, self.is_http_11)
+                if fault is not None:
+                    return fault
+        return Fault(400, f"the message cannot be parsed: {detail}")
 
     def _refuse_for(self, fault: Any) -> None:
         self.fault = fault
@@ -500,45 +513,13 @@ class MessageReader:
     def _refuse(self, status: int, detail: str) -> None:
         self._refuse_for(Fault(status, detail))
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field line; behind the head it is a trailer, counted and dropped (RFC 9110 6.5.1)."""
-        if self._is_head_parsed:
-            self._count_trailer(name, value)
-            return
-        if value and value[-1] <= 32:
-            value = value.rstrip(b" \t")
-        name = lowered(name)
-        fields = self.fields
-        fields.append((name, value))
-        if len(fields) > self._settings.max_fields:
-            self._stop(f"the request has more than {self._settings.max_fields} header fields")
-        kind = kind_of(name)
-        if kind:
-            self._note_field(kind, value)
-
-    def _note_field(self, kind: int, value: bytes) -> None:
-        if kind == HOST:
-            self._host = value
-            self._host_count += 1
-        elif kind == CONNECTION:
-            self._connection = value if self._connection is None else self._connection + b"," + value
-        elif kind == CONTENT_LENGTH:
-            self._length_field = value
-        elif kind == EXPECT:
-            self.expect = value if self.expect is None else self.expect + b"," + value
-        elif kind == UPGRADE:
-            self._has_upgrade = True
-        elif kind == PROXY_CONNECTION:
-            self._is_parser_spent = True
-        elif self._transfer_encoding is None:
-            self._transfer_encoding = value
-        else:
-            self._transfer_encoding = self._transfer_encoding + b"," + value
-
-    def _count_trailer(self, name: bytes, value: bytes) -> None:
+    def on_trailer(self, name: bytes, value: bytes) -> None:
+        """Count a trailer and drop it (RFC 9110 6.5.1)."""
+        if not self._is_body_open:
+            return  # the framing that _open_body has told the parser
         self._trailer_count += 1
         self._trailer_bytes += len(name) + len(value) + 4
-        if self._trailer_count + len(self.fields) > self._settings.max_fields:
+        if self._trailer_count + self._field_count > self._settings.max_fields:
             self._stop(f"the request has more than {self._settings.max_fields} header and trailer fields")
 
     def _stop(self, detail: str) -> None:

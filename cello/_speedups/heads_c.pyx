@@ -14,15 +14,6 @@ MAX_TARGET_BYTES = 65536
 cdef enum:
     MAX_TARGET = 65536
 
-NO_KIND = 0
-HOST = 1
-CONTENT_LENGTH = 2
-TRANSFER_ENCODING = 3
-CONNECTION = 4
-EXPECT = 5
-UPGRADE = 6
-PROXY_CONNECTION = 7
-
 cdef dict METHODS = _METHODS
 cdef str GET = _METHODS[b"GET"]
 cdef str POST = _METHODS[b"POST"]
@@ -94,6 +85,51 @@ cdef class HeadScan:
         self.end = end - base + 4
         return 3
 
+    cpdef scan_fields(self, bytes head, Py_ssize_t start, Py_ssize_t stop):
+        """Count the field lines of ``head[start:stop]`` and keep those that steer HTTP/1.1."""
+        cdef const char* at = PyBytes_AS_STRING(head) + start
+        cdef const char* last = PyBytes_AS_STRING(head) + stop
+        cdef FieldLine line
+        self.field_count = 0
+        self.host_count = 0
+        self.host = None
+        self.connection = None
+        self.content_length = None
+        self.transfer_encoding = None
+        self.expect = None
+        self.has_upgrade = False
+        self.has_proxy_connection = False
+        while True:
+            at = next_field(at, last, &line)
+            if at == NULL:
+                return
+            self.field_count += 1
+            self.note(line.name, line.name_size, line.value, line.value_size)
+
+    cdef int note(self, const char* name, Py_ssize_t size, const char* value, Py_ssize_t length) except -1:
+        if size == 4:
+            if is_name(name, b"host", 4):
+                self.host = PyBytes_FromStringAndSize(value, length)
+                self.host_count += 1
+        elif size == 6:
+            if is_name(name, b"expect", 6):
+                self.expect = joined(self.expect, value, length)
+        elif size == 7:
+            if is_name(name, b"upgrade", 7):
+                self.has_upgrade = True
+        elif size == 10:
+            if is_name(name, b"connection", 10):
+                self.connection = joined(self.connection, value, length)
+        elif size == 14:
+            if is_name(name, b"content-length", 14):
+                self.content_length = PyBytes_FromStringAndSize(value, length)
+        elif size == 16:
+            if is_name(name, b"proxy-connection", 16):
+                self.has_proxy_connection = True
+        elif size == 17 and is_name(name, b"transfer-encoding", 17):
+            self.transfer_encoding = joined(self.transfer_encoding, value, length)
+        return 0
+
     cdef bint split_line(self, const char* start, const char* stop) except -1:
         cdef const char* space = <const char*>memchr(start, 32, stop - start)
         cdef const char* version = stop - 9
@@ -151,10 +187,8 @@ cdef inline bint is_name(const char* name, const char* known, Py_ssize_t size) n
     return True
 
 
-cpdef bytes lowered(bytes name):
-    """Return a field name in lower case."""
-    cdef const char* octets = PyBytes_AS_STRING(name)
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(name)
+cdef bytes lowered(const char* octets, Py_ssize_t size):
+    """Return a field name in lower case; the names that nearly every request has are shared."""
     cdef Py_ssize_t index
     cdef char* copy
     cdef bytes result
@@ -168,8 +202,8 @@ cpdef bytes lowered(bytes name):
         return USER_AGENT_NAME
     if size == 10 and is_name(octets, b"connection", 10):
         return CONNECTION_NAME
-    if size < 2:
-        return name.lower()  # the interpreter shares objects of one octet and none
+    if size < 2:  # the interpreter shares objects of one octet and none
+        return PyBytes_FromStringAndSize(octets, size).lower()
     result = PyBytes_FromStringAndSize(octets, size)
     copy = PyBytes_AS_STRING(result)
     for index in range(size):
@@ -178,25 +212,54 @@ cpdef bytes lowered(bytes name):
     return result
 
 
-cpdef int kind_of(bytes name) except -1:
-    """Tell which of the fields that steer HTTP/1.1 a lower-case name is, or NO_KIND."""
-    cdef const char* octets = PyBytes_AS_STRING(name)
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(name)
-    if size == 4:
-        return 1 if memcmp(octets, b"host", 4) == 0 else 0
-    if size == 14:
-        return 2 if memcmp(octets, b"content-length", 14) == 0 else 0
-    if size == 17:
-        return 3 if memcmp(octets, b"transfer-encoding", 17) == 0 else 0
-    if size == 10:
-        return 4 if memcmp(octets, b"connection", 10) == 0 else 0
-    if size == 6:
-        return 5 if memcmp(octets, b"expect", 6) == 0 else 0
-    if size == 16:
-        return 7 if memcmp(octets, b"proxy-connection", 16) == 0 else 0
-    if size == 7:
-        return 6 if memcmp(octets, b"upgrade", 7) == 0 else 0
-    return 0
+cdef bytes joined(bytes before, const char* value, Py_ssize_t length):
+    cdef bytes added = PyBytes_FromStringAndSize(value, length)
+    return added if before is None else before + b"," + added
+
+
+cdef struct FieldLine:
+    const char* name
+    Py_ssize_t name_size
+    const char* value
+    Py_ssize_t value_size
+
+
+cdef const char* next_field(const char* at, const char* stop, FieldLine* line) noexcept:
+    """Find the next field line at or behind ``at``; returns the position behind it, or NULL when there is none."""
+    cdef const char* end
+    cdef const char* colon
+    cdef const char* first
+    while at < stop:
+        end = find_crlf(at, stop)
+        if end == NULL:
+            end = stop
+        colon = <const char*>memchr(at, c":", end - at)
+        if colon != NULL:
+            line.name = at
+            line.name_size = colon - at
+            first = colon + 1
+            while first < end and (first[0] == 32 or first[0] == 9):
+                first += 1
+            line.value = first
+            line.value_size = end - first
+            while line.value_size and (first[line.value_size - 1] == 32 or first[line.value_size - 1] == 9):
+                line.value_size -= 1
+            return end + 2
+        at = end + 2
+    return NULL
+
+
+cpdef list split_fields(bytes head, Py_ssize_t start, Py_ssize_t stop):
+    """Split the field lines of a header section that the parser has accepted; see heads_py."""
+    cdef const char* at = PyBytes_AS_STRING(head) + start
+    cdef const char* last = PyBytes_AS_STRING(head) + stop
+    cdef FieldLine line
+    cdef list fields = []
+    while True:
+        at = next_field(at, last, &line)
+        if at == NULL:
+            return fields
+        fields.append((lowered(line.name, line.name_size), PyBytes_FromStringAndSize(line.value, line.value_size)))
 
 
 cpdef bint is_own(bytes name) except -1:

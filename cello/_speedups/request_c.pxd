@@ -1,6 +1,7 @@
 cimport cython
 
 from cello._speedups.query_c cimport read_query
+from cello._speedups.heads_c cimport split_fields
 
 @cython.final
 @cython.freelist(64)
@@ -8,7 +9,10 @@ cdef class Request:
     cdef public str method
     cdef public bytes raw_path
     cdef public bytes raw_query
-    cdef public list fields
+    cdef public list _fields
+    cdef public bytes _head
+    cdef public Py_ssize_t _fields_at
+    cdef public Py_ssize_t _head_size
     cdef public bytes authority
     cdef public str scheme
     cdef public str http_version
@@ -31,5 +35,6 @@ cdef class Request:
     cdef public str _request_id
 
 @cython.locals(request=Request)
-cpdef Request make_request(str method, bytes raw_path, bytes raw_query, list fields, bytes authority, str scheme,
+cpdef Request make_request(str method, bytes raw_path, bytes raw_query, list fields, bytes head,
+                           Py_ssize_t fields_at, Py_ssize_t head_size, bytes authority, str scheme,
                            str http_version, object client)

@@ -78,7 +78,9 @@ def test_headers_of_an_http_error(serve: Any, path: str) -> None:
         ("text/html;q=0.1, application/json", "application/problem+json"),
     ],
 )
-def test_form_of_a_problem_follows_accept(serve: Any, path: str, accept: str | None, content_type: str) -> None:
+def test_form_of_a_problem_follows_accept(
+    serve: Any, path: str, accept: str | None, content_type: str
+) -> None:
     client = serve(raising(lambda: HTTPError(409, "taken")))
     for asked in (path, "/nowhere"):
         answer = client.get(asked, [] if accept is None else [("Accept", accept)])
@@ -246,7 +248,9 @@ def test_nearest_class_wins(serve: Any, log: Any, path: str, is_async: bool) -> 
 @HANDLERS
 def test_handler_for_a_status(serve: Any, path: str, is_async: bool) -> None:
     app = raising(lambda: HTTPError(409, "taken"))
-    handle(app, 409, is_async, lambda request, exc: ({"mine": exc.detail}, exc.status, {"X-Path": request.path}))
+    handle(
+        app, 409, is_async, lambda request, exc: ({"mine": exc.detail}, exc.status, {"X-Path": request.path})
+    )
     answer = serve(app).get(path)
     assert (answer.status, answer.json(), answer.get("x-path")) == (409, {"mine": "taken"}, path)
 

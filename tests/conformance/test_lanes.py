@@ -80,7 +80,10 @@ def test_a_handler_that_waits_does_not_stall_others(serve: Any) -> None:
     with ThreadPoolExecutor(1) as threads:
         slow = threads.submit(client.get, "/wait")
         assert is_waiting.wait(PATIENCE_SECONDS)
-        assert [client.get(path).text for path in ("/thread", "/pinned", "/nowhere")[:2]] == ["thread", "pinned"]
+        assert [client.get(path).text for path in ("/thread", "/pinned", "/nowhere")[:2]] == [
+            "thread",
+            "pinned",
+        ]
         may_go.set()
         assert slow.result(PATIENCE_SECONDS).text == "waited"
 

@@ -144,7 +144,10 @@ def test_what_was_entered_before_a_failing_startup_is_left(adapter: str, log: An
     def fail() -> None:
         raise OSError("no database")
 
-    with pytest.raises(StartError, match=r"test_lifespan\.py:\d+ in fail failed: OSError"), serving(adapter, app):
+    with (
+        pytest.raises(StartError, match=r"test_lifespan\.py:\d+ in fail failed: OSError"),
+        serving(adapter, app),
+    ):
         order.append("never")
     assert order == ["enter", "start 1", "start 2", "leave"]
 

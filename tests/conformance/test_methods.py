@@ -48,7 +48,9 @@ def make_app() -> App:
     return app
 
 
-@pytest.mark.parametrize("path", ["/json", "/text", "/pinned", "/async", "/none", "/error", "/sized", "/nowhere"])
+@pytest.mark.parametrize(
+    "path", ["/json", "/text", "/pinned", "/async", "/none", "/error", "/sized", "/nowhere"]
+)
 def test_head_is_get_without_the_body(serve: Any, path: str) -> None:
     client = serve(make_app())
     got, head = client.get(path), client.head(path)
@@ -165,7 +167,11 @@ def test_one_handler_for_several_methods(serve: Any) -> None:
         return request.method
 
     client = serve(app)
-    assert [client.request(each, "/").text for each in ("GET", "POST", "PROPFIND")] == ["GET", "POST", "PROPFIND"]
+    assert [client.request(each, "/").text for each in ("GET", "POST", "PROPFIND")] == [
+        "GET",
+        "POST",
+        "PROPFIND",
+    ]
 
 
 @pytest.mark.parametrize(

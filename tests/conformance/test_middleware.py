@@ -97,7 +97,9 @@ def test_call_next_gives_a_response(serve: Any, outer: str, inner: str, handler:
     seen: list[Any] = []
     add_route(app, "async" if handler == "async" else "thread", lambda request: ({"n": 1}, 201, {"X-A": "1"}))
     for kind in (outer, inner):
-        add_middleware(app, kind, lambda request: None, lambda request, response: seen.append(response) or response)
+        add_middleware(
+            app, kind, lambda request: None, lambda request, response: seen.append(response) or response
+        )
     assert serve(app).get("/").status == 201
     assert [(type(each), each.status, each.body, each.headers["x-a"]) for each in seen] == [
         (Response, 201, b'{"n":1}', "1")
@@ -136,7 +138,9 @@ def test_exception_passes_through(serve: Any, log: Any, outer: str, inner: str, 
 
 
 @MIXTURES
-def test_middleware_answers_for_an_exception(serve: Any, log: Any, outer: str, inner: str, handler: str) -> None:
+def test_middleware_answers_for_an_exception(
+    serve: Any, log: Any, outer: str, inner: str, handler: str
+) -> None:
     app = App()
 
     def fail(request: Any) -> Any:
@@ -260,7 +264,9 @@ def test_middleware_around_a_body(serve: Any, kind: str, lane: str) -> None:
         app.post("/")(as_kind("async", lambda request: request.json()))
     else:
         app.post("/", blocking=lane != "loop")(lambda request: request.json())
-    add_middleware(app, kind, lambda request: request.json()["a"].append(2), lambda request, response: response)
+    add_middleware(
+        app, kind, lambda request: request.json()["a"].append(2), lambda request, response: response
+    )
     assert serve(app).post("/", b'{"a": [1]}').json() == {"a": [1, 2]}
 
 
@@ -351,6 +357,7 @@ def test_falsy_answers_of_hooks_are_answers(serve: Any, kind: str, lane: str, fa
     app = App()
     add_route(app, lane, lambda request: "never")
     app.before_request(as_kind(kind, lambda request: falsy))
+    app.before_request(as_kind(kind, lambda request: "never"))
     assert serve(app).get("/").text == text
 
 
@@ -379,7 +386,11 @@ def test_after_hooks_see_404_and_500(serve: Any, log: Any, kind: str, lane: str)
     app.after_request(as_kind(kind, lambda request, response: response.set_header("X-Saw", response.status)))
     client = serve(app)
     answers = client.get("/"), client.get("/nowhere"), client.post("/")
-    assert [(each.status, each.get("x-saw")) for each in answers] == [(500, "500"), (404, "404"), (405, "405")]
+    assert [(each.status, each.get("x-saw")) for each in answers] == [
+        (500, "500"),
+        (404, "404"),
+        (405, "405"),
+    ]
     assert log.text.count("ValueError: bad") >= 1
 
 

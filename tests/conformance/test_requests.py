@@ -100,7 +100,11 @@ def test_headers(serve: Any, path: str) -> None:
 @LANES
 def test_cookies(serve: Any, path: str) -> None:
     client = serve(asking(lambda request: request.cookies))
-    assert client.get(path, [("Cookie", 'a=1; b="two"; a=3; junk; c=x=y')]).json() == {"a": "1", "b": "two", "c": "x=y"}
+    assert client.get(path, [("Cookie", 'a=1; b="two"; a=3; junk; c=x=y')]).json() == {
+        "a": "1",
+        "b": "two",
+        "c": "x=y",
+    }
     assert client.get(path).json() == {}
 
 
@@ -135,7 +139,8 @@ def test_url_host_scheme_and_peer(serve: Any, path: str) -> None:
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_json_body(serve: Any, path: str, is_chunked: bool) -> None:
     def read(request: Any) -> Any:
-        return {"data": request.json(), "once": request.json() is request.json(), "is_json": request.is_json()}
+        data = request.json()
+        return {"data": data, "once": request.json() is data, "is_json": request.is_json()}
 
     body = b'{"a": [1, null, "\xc3\xa9", 1180591620717411303424]}'
     content = [body[:5], body[5:]] if is_chunked else body
@@ -164,9 +169,18 @@ def test_json_null_is_none_and_no_body_is_bad(serve: Any) -> None:
 def test_form(serve: Any, path: str) -> None:
     def read(request: Any) -> Any:
         form = request.form()
-        return [form["a"], form.get_all("a"), form.get("nope"), form["b"], request.is_form(), request.form() is form]
+        return [
+            form["a"],
+            form.get_all("a"),
+            form.get("nope"),
+            form["b"],
+            request.is_form(),
+            request.form() is form,
+        ]
 
-    answer = serve(asking(read, "POST")).post(path, b"a=1&a=2&b=x+%C3%A9", [("Content-Type", f"{FORM}; charset=utf-8")])
+    answer = serve(asking(read, "POST")).post(
+        path, b"a=1&a=2&b=x+%C3%A9", [("Content-Type", f"{FORM}; charset=utf-8")]
+    )
     assert answer.json() == ["1", ["1", "2"], None, "x \u00e9", True, True]
 
 
@@ -271,7 +285,9 @@ def test_stream_of_a_buffered_body_is_one_piece(serve: Any, path: str) -> None:
 
 @LANES
 def test_accepts(serve: Any, path: str) -> None:
-    client = serve(asking(lambda request: [request.accepts("text/html"), request.accepts("application/json")]))
+    client = serve(
+        asking(lambda request: [request.accepts("text/html"), request.accepts("application/json")])
+    )
     assert client.get(path, [("Accept", "text/*;q=0.5, application/json;q=0")]).json() == [True, False]
 
 

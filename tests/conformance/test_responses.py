@@ -53,8 +53,14 @@ def test_problem(serve: Any, blocking: bool) -> None:
 
 
 def test_redirect_and_created_have_a_location(serve: Any) -> None:
-    assert serve(answering(lambda: Response.redirect("/caf\u00e9?a=b c"))).get("/").get("location") == "/caf%C3%A9?a=b%20c"
-    assert serve(answering(lambda: Response.created(location="/things/1"))).get("/").get("location") == "/things/1"
+    assert (
+        serve(answering(lambda: Response.redirect("/caf\u00e9?a=b c"))).get("/").get("location")
+        == "/caf%C3%A9?a=b%20c"
+    )
+    assert (
+        serve(answering(lambda: Response.created(location="/things/1"))).get("/").get("location")
+        == "/things/1"
+    )
 
 
 @LANES
@@ -83,7 +89,12 @@ def test_headers_set_and_appended(serve: Any) -> None:
         return response
 
     answer = serve(answering(make)).get("/")
-    assert [answer.all(name) for name in ("x-a", "x-b", "x-n", "x-latin")] == [["2"], ["1", "2"], ["5"], ["caf\u00e9"]]
+    assert [answer.all(name) for name in ("x-a", "x-b", "x-n", "x-latin")] == [
+        ["2"],
+        ["1", "2"],
+        ["5"],
+        ["caf\u00e9"],
+    ]
 
 
 @LANES
@@ -143,7 +154,9 @@ def test_transfer_encoding_is_refused(serve: Any, log: Any) -> None:
 
 @LANES
 def test_content_length_of_a_whole_body_is_its_own(serve: Any, blocking: bool) -> None:
-    client = serve(answering(lambda: Response.text("four", headers={"Content-Length": "999"}), blocking=blocking))
+    client = serve(
+        answering(lambda: Response.text("four", headers={"Content-Length": "999"}), blocking=blocking)
+    )
     for _ in range(2):
         answer = client.get("/")
         assert (answer.body, answer.all("content-length")) == (b"four", ["4"])

@@ -174,7 +174,9 @@ def test_response_is_sent_as_it_is(serve: Any, lane: str) -> None:
 
 
 @LANES
-@pytest.mark.parametrize("make", [count, count_async, Chunks], ids=["generator", "async-generator", "async-iterable"])
+@pytest.mark.parametrize(
+    "make", [count, count_async, Chunks], ids=["generator", "async-generator", "async-iterable"]
+)
 def test_iterators_are_streamed(serve: Any, lane: str, make: Any) -> None:
     app = App()
 

@@ -35,14 +35,22 @@ def streaming(kind: str, pieces: Any, **options: Any) -> App:
 
 @KINDS
 def test_pieces_of_every_type(serve: Any, kind: str) -> None:
-    app = streaming(kind, lambda: iter([b"bytes ", "caf\u00e9 ", bytearray(b"array "), memoryview(b"view"), b"", ""]))
+    app = streaming(
+        kind, lambda: iter([b"bytes ", "caf\u00e9 ", bytearray(b"array "), memoryview(b"view"), b"", ""])
+    )
     assert serve(app).get("/").body == "bytes caf\u00e9 array view".encode()
 
 
 @KINDS
 def test_first_piece_decides_between_text_and_octets(serve: Any, kind: str) -> None:
-    assert serve(streaming(kind, lambda: iter(["text"]))).get("/").get("content-type") == "text/plain; charset=utf-8"
-    assert serve(streaming(kind, lambda: iter([b"octets"]))).get("/").get("content-type") == "application/octet-stream"
+    assert (
+        serve(streaming(kind, lambda: iter(["text"]))).get("/").get("content-type")
+        == "text/plain; charset=utf-8"
+    )
+    assert (
+        serve(streaming(kind, lambda: iter([b"octets"]))).get("/").get("content-type")
+        == "application/octet-stream"
+    )
     chosen = streaming(kind, lambda: iter(["a,b"]), content_type="text/csv")
     assert serve(chosen).get("/").get("content-type") == "text/csv"
 
@@ -119,7 +127,11 @@ def test_declared_length(serve: Any, kind: str) -> None:
     client = serve(streaming(kind, lambda: iter([b"ab", b"", b"cd", b""]), headers={"Content-Length": 4}))
     for _ in range(2):
         answer = client.get("/")
-        assert (answer.body, answer.all("content-length"), answer.all("transfer-encoding")) == (b"abcd", ["4"], [])
+        assert (answer.body, answer.all("content-length"), answer.all("transfer-encoding")) == (
+            b"abcd",
+            ["4"],
+            [],
+        )
 
 
 @KINDS
@@ -131,7 +143,9 @@ def test_declared_length(serve: Any, kind: str) -> None:
         ([b"ab", b"cd", b"", b"e"], "longer than its Content-Length of 4"),
     ],
 )
-def test_stream_that_misses_its_length_is_broken(serve: Any, log: Any, kind: str, pieces: Any, said: str) -> None:
+def test_stream_that_misses_its_length_is_broken(
+    serve: Any, log: Any, kind: str, pieces: Any, said: str
+) -> None:
     client = serve(streaming(kind, lambda: iter(pieces), headers={"Content-Length": 4}))
     with pytest.raises(BrokenAnswerError):
         client.get("/")
@@ -172,7 +186,9 @@ def test_head_has_the_declared_length_and_starts_nothing(serve: Any, kind: str) 
 
 
 @KINDS
-def test_generator_is_closed_after_its_last_piece_and_after_a_failure(serve: Any, log: Any, kind: str) -> None:
+def test_generator_is_closed_after_its_last_piece_and_after_a_failure(
+    serve: Any, log: Any, kind: str
+) -> None:
     closed = threading.Semaphore(0)
 
     def pieces() -> Iterator[Any]:

@@ -120,6 +120,23 @@ def connected(
             yield RawClient(secured)
 
 
+def is_refused(port: int) -> bool:
+    """Tell whether nobody listens on a port any more."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def wait_until_refused(port: int) -> None:
+    """Wait until nobody listens on a port any more."""
+    watch = Stopwatch()
+    while not is_refused(port):
+        assert watch.seconds < PATIENCE_SECONDS, f"somebody still listens on port {port}"
+        time.sleep(0.02)
+
+
 class Stopwatch:
     """Seconds since it was made."""
 

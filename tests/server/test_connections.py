@@ -19,7 +19,7 @@ import pytest
 from cello import App, TimeoutConfig
 from cello.testing import LiveServer
 from tests.kit.log_watch import LogWatch, watching_log
-from tests.kit.raw import PATIENCE_SECONDS, RawClient, Stopwatch, connected, request
+from tests.kit.raw import PATIENCE_SECONDS, RawClient, Stopwatch, connected, request, wait_until_refused
 from tests.kit.server import running_server
 
 CLOSE = "Connection: close"
@@ -458,8 +458,9 @@ class TestStop:
             with running_server(bench.app, timeout=TimeoutConfig(request_timeout=None)) as server:
                 client = clients.enter_context(connected(server.port))
                 assert client.ask("/").status == 200
-                trickle = threading.Thread(target=trickle_on, args=(client,))
                 server.worker.stop_from_thread()
+                wait_until_refused(server.port)
+                trickle = threading.Thread(target=trickle_on, args=(client,))
                 trickle.start()
                 watch = Stopwatch()
             assert watch.seconds < 5
@@ -471,8 +472,9 @@ class TestStop:
             with running_server(bench.app) as server:
                 client = clients.enter_context(connected(server.port, has_small_buffer=True))
                 client.send(request("/echo", method="POST", body=body))
+                assert not client.is_quiet(PATIENCE_SECONDS)  # the answer has begun
                 server.worker.stop_from_thread()
-                time.sleep(2.0)
+                time.sleep(1.5)
                 assert client.answer().body == body
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.process import PATIENCE_SECONDS, ROOT, Process, running_script
-from tests.kit.raw import RawClient, Stopwatch, connected, request
+from tests.kit.raw import RawClient, Stopwatch, connected, is_refused, request, wait_until_refused
 
 APP = """
 import asyncio, os, sys, time
@@ -81,22 +81,6 @@ def production(tmp_path: Path) -> Iterator[Process]:
     with running_script(tmp_path, PRODUCTION) as server:
         assert server.port
         yield server
-
-
-def is_refused(port: int) -> bool:
-    """Tell whether nobody listens on a port any more."""
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    except ConnectionRefusedError:
-        return True
-    return False
-
-
-def wait_until_refused(port: int) -> None:
-    watch = Stopwatch()
-    while not is_refused(port):
-        assert watch.seconds < PATIENCE_SECONDS
-        time.sleep(0.02)
 
 
 @contextlib.contextmanager
@@ -310,21 +294,20 @@ class TestGracefulStop:
         assert production.stderr.lines[1:] == [STOPPING]
         assert is_refused(production.port)
 
-    @signals
     @pytest.mark.parametrize(
         ("target", "said", "body"),
         [
-            ("/sleep/1", "asleep", b"slept"),
-            ("/block/1", "blocked", b"unblocked"),
-            ("/hold/1", "held", b"let go"),
-            ("/stream/1", "streams", b".........."),
+            ("/sleep/0.6", "asleep", b"slept"),
+            ("/block/0.6", "blocked", b"unblocked"),
+            ("/hold/0.6", "held", b"let go"),
+            ("/stream/0.6", "streams", b".........."),
         ],
     )
     def test_what_is_in_flight_is_finished(
-        self, production: Process, number: signal.Signals, target: str, said: str, body: bytes
+        self, production: Process, target: str, said: str, body: bytes
     ) -> None:
         with asking(production, target, said) as client:
-            production.signal(number)
+            production.signal(signal.SIGTERM)
             answer = client.answer()
             assert (answer.status, answer.body) == (200, body)
             assert target.startswith("/stream") or answer.options("connection") == ["close"]
@@ -334,12 +317,12 @@ class TestGracefulStop:
         assert production.stderr.lines[1:] == [STOPPING]
 
     def test_new_connections_are_refused_while_it_finishes(self, production: Process) -> None:
-        with asking(production, "/sleep/1.5", "asleep") as client:
+        with asking(production, "/sleep/1", "asleep") as client:
             production.signal(signal.SIGTERM)
             production.stderr.wait_for("stopping")
             watch = Stopwatch()
             wait_until_refused(production.port)
-            assert watch.seconds < 1
+            assert watch.seconds < 0.7
             assert client.answer().body == b"slept"
         assert production.wait() == 0
 
@@ -466,11 +449,16 @@ async def leave_behind():
 
 
 class TestSecondSignal:
-    @signals
     @pytest.mark.parametrize(
-        ("target", "said"), [("/sleep/60", "asleep"), ("/block/60", "blocked"), ("/hold/60", "held")]
+        ("target", "said", "number"),
+        [
+            ("/sleep/60", "asleep", signal.SIGTERM),
+            ("/block/60", "blocked", signal.SIGTERM),
+            ("/hold/60", "held", signal.SIGTERM),
+            ("/hold/60", "held", signal.SIGINT),
+        ],
     )
-    def test_it_ends_at_once(self, production: Process, number: signal.Signals, target: str, said: str) -> None:
+    def test_it_ends_at_once(self, production: Process, target: str, said: str, number: signal.Signals) -> None:
         with asking(production, target, said):
             production.signal(number)
             production.stderr.wait_for("stopping")

@@ -42,13 +42,27 @@ def test_decorators_return_the_handler() -> None:
 
     def two(request: Any, rest: Any) -> Any: ...
 
-    for decorate in (app.use, app.after_request, app.exception_handler(404), app.exception_handler(ValueError)):
+    for decorate in (
+        app.use,
+        app.after_request,
+        app.exception_handler(404),
+        app.exception_handler(ValueError),
+    ):
         assert decorate(two) is two
 
 
 def test_routes_in_order_of_registration_with_their_options() -> None:
     app = App()
-    app.get("/a", tags=["x"], summary="s", description="d", name="n", blocking=True, timeout=1.5, max_request_size=5)(index)
+    app.get(
+        "/a",
+        tags=["x"],
+        summary="s",
+        description="d",
+        name="n",
+        blocking=True,
+        timeout=1.5,
+        max_request_size=5,
+    )(index)
     app.route("/b", ["put", "POST"])(other)
     first, second = app.routes
     assert (first.template, first.methods, first.name, first.tags) == ("/a", ("GET",), "n", ("x",))
@@ -89,7 +103,9 @@ def test_handlers_take_one_argument(handler: Any) -> None:
 
 
 def test_handler_that_takes_nothing_is_named_with_its_place() -> None:
-    with pytest.raises(RouteError, match=r"test_app\.py:\d+ in no_arguments must .*: def no_arguments\(request\)"):
+    with pytest.raises(
+        RouteError, match=r"test_app\.py:\d+ in no_arguments must .*: def no_arguments\(request\)"
+    ):
         App().get("/x")(no_arguments)
 
 
@@ -142,7 +158,8 @@ def test_methods_are_a_list() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"timeout": 0}, {"timeout": "1"}, {"max_request_size": -1}, {"blocking": 1}, {"name": 5}, {"stream": 1}]
+    "options",
+    [{"timeout": 0}, {"timeout": "1"}, {"max_request_size": -1}, {"blocking": 1}, {"name": 5}, {"stream": 1}],
 )
 def test_bad_options_are_refused_by_name(options: dict[str, Any]) -> None:
     async def handler(request: Any) -> None: ...
@@ -169,7 +186,9 @@ def test_stream_needs_an_async_handler() -> None:
 
     app = App()
     for handler in (plain, generator, lambda request: "x"):
-        with pytest.raises(RouteError, match=r"route /x \(.*test_app\.py:\d+ .*stream=True needs an `async def`"):
+        with pytest.raises(
+            RouteError, match=r"route /x \(.*test_app\.py:\d+ .*stream=True needs an `async def`"
+        ):
             app.post("/x", stream=True)(handler)
     app.post("/a", stream=True)(coroutine)
     app.post("/b", stream=True)(async_generator)
@@ -220,7 +239,24 @@ def test_what_is_no_function(name: str, count: int, given: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [200, 302, 399, 600, 0, -404, True, "404", 404.0, None, index, KeyboardInterrupt, BaseException, int, ValueError()]
+    "kind",
+    [
+        200,
+        302,
+        399,
+        600,
+        0,
+        -404,
+        True,
+        "404",
+        404.0,
+        None,
+        index,
+        KeyboardInterrupt,
+        BaseException,
+        int,
+        ValueError(),
+    ],
 )
 def test_exception_handler_takes_a_class_or_an_error_status(kind: Any) -> None:
     with pytest.raises(ConfigError, match="takes an exception class or a status of 400 to 599, got"):
@@ -247,7 +283,9 @@ def test_hooks_are_callable() -> None:
 @pytest.mark.parametrize("given", [5, "lifespan", object()])
 def test_lifespan_is_callable(given: Any) -> None:
     app = App()
-    with pytest.raises(ConfigError, match=r"app\.lifespan is a callable that returns an async context manager"):
+    with pytest.raises(
+        ConfigError, match=r"app\.lifespan is a callable that returns an async context manager"
+    ):
         app.lifespan = given
     assert app.lifespan is None
     app.lifespan = None
@@ -301,7 +339,11 @@ def test_runs_may_overlap_and_fail() -> None:
 def test_startup_hooks_register_nothing() -> None:
     app = App()
     app.on_startup(lambda: app.get("/late")(index))
-    with watching_log() as log, pytest.raises(Exception, match="RouteError: route /late .*runs already"), TestClient(app):
+    with (
+        watching_log() as log,
+        pytest.raises(Exception, match="RouteError: route /late .*runs already"),
+        TestClient(app),
+    ):
         pass
     assert "RouteError" in log.text
 

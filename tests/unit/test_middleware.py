@@ -92,7 +92,11 @@ def test_one_async_part_makes_the_chain_a_coroutine(
 ) -> None:
     sync_parts, async_parts = parts_with(**{where: blocking}), parts_with(**{where: awaiting})
     assert (sync_parts.is_empty(), sync_parts.has_async(), sync_parts.has_blocking()) == (False, False, True)
-    assert (async_parts.is_empty(), async_parts.has_async(), async_parts.has_blocking()) == (False, True, False)
+    assert (async_parts.is_empty(), async_parts.has_async(), async_parts.has_blocking()) == (
+        False,
+        True,
+        False,
+    )
     assert compose(plain, sync_parts, tools, is_pinned=False)[1] is False
     assert compose(plain, async_parts, tools, is_pinned=False)[1] is True
     assert compose(coroutine, sync_parts, tools, is_pinned=False)[1] is True
@@ -115,7 +119,7 @@ def test_sync_chain_is_one_plain_call(tools: Tools) -> None:
     call, _ = compose(plain, parts, tools, is_pinned=False)
     response = call("r")
     assert (response.status, response.body) == (200, b'{"plain":"r"}')
-    assert order == ["before", "in", "b'{\"plain\":\"r\"}'", "after"]
+    assert order == ["before", "in", 'b\'{"plain":"r"}\'', "after"]
 
 
 def test_chains_are_apart(tools: Tools) -> None:

@@ -55,7 +55,11 @@ def test_response_itself() -> None:
 )
 def test_values(result: Any, status: int, body: bytes, content_type: str | None) -> None:
     response = to_response(result)
-    assert (response.status, response.body, response.headers.get("content-type")) == (status, body, content_type)
+    assert (response.status, response.body, response.headers.get("content-type")) == (
+        status,
+        body,
+        content_type,
+    )
 
 
 @pytest.mark.parametrize("make", [Iterating, produce, lambda: iter([]), lambda: (each for each in "ab")])
@@ -76,7 +80,9 @@ def test_headers_replace_and_cookies_add() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("result", [(), (1,), (1, "2"), (1, True), (1, 200, {}, 4), ((1, 2), 200), ("a", "b", "c")])
+@pytest.mark.parametrize(
+    "result", [(), (1,), (1, "2"), (1, True), (1, 200, {}, 4), ((1, 2), 200), ("a", "b", "c")]
+)
 def test_tuples_of_no_form_name_the_forms(result: Any) -> None:
     with pytest.raises(ResponseError) as caught:
         to_response(result)

@@ -76,9 +76,14 @@ def test_urls(url: str, params: Any, path: str, query: str) -> None:
     assert (found["path"], found["query"]) == (path, query)
 
 
-@pytest.mark.parametrize("url", ["", "a", "http://elsewhere/a", "http://testserver.evil/a", "https://testserver/", "?a"])
+@pytest.mark.parametrize(
+    "url", ["", "a", "http://elsewhere/a", "http://testserver.evil/a", "https://testserver/", "?a"]
+)
 def test_urls_of_other_servers_are_refused(url: str) -> None:
-    with TestClient(echoing()) as client, pytest.raises(ValueError, match="a URL is a path that begins with a slash"):
+    with (
+        TestClient(echoing()) as client,
+        pytest.raises(ValueError, match="a URL is a path that begins with a slash"),
+    ):
         client.get(url)
 
 
@@ -90,7 +95,18 @@ def test_base_url_is_what_the_application_sees() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "example.com", "ftp://example.com", "http://", "http://a b/", "http://u@x/", "http://x/api", "http://x?q", "http://x#f"]
+    "url",
+    [
+        "",
+        "example.com",
+        "ftp://example.com",
+        "http://",
+        "http://a b/",
+        "http://u@x/",
+        "http://x/api",
+        "http://x?q",
+        "http://x#f",
+    ],
 )
 def test_bad_base_urls(url: str) -> None:
     with pytest.raises(ValueError, match="base_url is"):
@@ -103,7 +119,12 @@ def test_fields_that_are_sent_by_themselves_and_given() -> None:
             ["host", "testserver"], ["user-agent", "cello-testclient"], ["accept", "*/*"],
         ]  # fmt: skip
         given = client.get("/", headers={"Accept": "text/html", "X-A": "1"}).json()["fields"]
-        assert given == [["host", "testserver"], ["user-agent", "cello-testclient"], ["accept", "text/html"], ["x-a", "1"]]
+        assert given == [
+            ["host", "testserver"],
+            ["user-agent", "cello-testclient"],
+            ["accept", "text/html"],
+            ["x-a", "1"],
+        ]
         pairs = client.get("/", headers=[("X-A", "1"), ("x-a", "2")]).json()["fields"]
         assert pairs[3:] == [["x-a", "1"], ["x-a", "2"]]
 
@@ -119,7 +140,12 @@ def test_fields_that_are_sent_by_themselves_and_given() -> None:
         ({"json": {"a": [1]}}, '{"a": [1]}', "application/json", 10),
         ({"json": 0}, "0", "application/json", 1),
         ({"data": {"a": "b c", "d": [1, 2]}}, "a=b+c&d=1&d=2", "application/x-www-form-urlencoded", 13),
-        ({"json": 1, "headers": {"Content-Type": "application/vnd.x+json"}}, "1", "application/vnd.x+json", 1),
+        (
+            {"json": 1, "headers": {"Content-Type": "application/vnd.x+json"}},
+            "1",
+            "application/vnd.x+json",
+            1,
+        ),
     ],
     ids=lambda value: str(value)[:20].encode("ascii", "replace").decode(),
 )
@@ -131,9 +157,14 @@ def test_bodies(options: dict[str, Any], body: str, content_type: str | None, le
     assert fields.get("content-length") == (None if length is None else str(length))
 
 
-@pytest.mark.parametrize("options", [{"content": b"x", "json": 1}, {"json": 1, "data": {}}, {"content": b"", "data": {}}])
+@pytest.mark.parametrize(
+    "options", [{"content": b"x", "json": 1}, {"json": 1, "data": {}}, {"content": b"", "data": {}}]
+)
 def test_one_body_at_a_time(options: dict[str, Any]) -> None:
-    with TestClient(echoing()) as client, pytest.raises(ValueError, match="give one of content, json and data"):
+    with (
+        TestClient(echoing()) as client,
+        pytest.raises(ValueError, match="give one of content, json and data"),
+    ):
         client.post("/", **options)
 
 
@@ -173,7 +204,11 @@ def test_broken_answer() -> None:
         yield "one"
         raise ValueError("the bug")
 
-    with watching_log(), TestClient(app) as client, pytest.raises(AnswerBroken, match="after its answer had begun"):
+    with (
+        watching_log(),
+        TestClient(app) as client,
+        pytest.raises(AnswerBroken, match="after its answer had begun"),
+    ):
         client.get("/")
 
 
@@ -188,7 +223,12 @@ def redirecting() -> App:
     app.get("/loop")(lambda request: Response.redirect("/loop"))
     app.get("/away")(lambda request: Response.redirect("https://elsewhere.example/"))
     app.route("/end", methods=["GET", "POST"])(
-        lambda request: [request.method, request.body().decode(), request.content_type, request.raw_query.decode()]
+        lambda request: [
+            request.method,
+            request.body().decode(),
+            request.content_type,
+            request.raw_query.decode(),
+        ]
     )
     return app
 
@@ -196,7 +236,11 @@ def redirecting() -> App:
 def test_redirects_are_returned_unless_they_are_followed() -> None:
     with TestClient(redirecting()) as client:
         found = client.get("/start/302")
-        assert (found.status_code, found.is_redirect, found.headers["location"]) == (302, True, "../end?from=start")
+        assert (found.status_code, found.is_redirect, found.headers["location"]) == (
+            302,
+            True,
+            "../end?from=start",
+        )
         followed = client.get("/start/302", follow_redirects=True)
         assert (followed.status_code, followed.url) == (200, "http://testserver/end?from=start")
         assert [each.status_code for each in followed.history] == [302]
@@ -206,7 +250,9 @@ def test_redirects_are_returned_unless_they_are_followed() -> None:
         assert client.get("/end/").json()[0] == "GET"
 
 
-@pytest.mark.parametrize(("status", "is_kept"), [(301, False), (302, False), (303, False), (307, True), (308, True)])
+@pytest.mark.parametrize(
+    ("status", "is_kept"), [(301, False), (302, False), (303, False), (307, True), (308, True)]
+)
 def test_method_and_body_after_a_redirect(status: int, is_kept: bool) -> None:
     with TestClient(redirecting(), follow_redirects=True) as client:
         found = client.post(f"/start/{status}", json=1).json()
@@ -357,23 +403,30 @@ def test_client_asks_for_100_continue() -> None:
     app = App()
     app.post("/")(lambda request: [request.text(), request.headers["expect"]])
     with TestClient(app) as client:
-        assert client.post("/", content=b"x", headers={"Expect": "100-continue"}).json() == ["x", "100-continue"]
+        assert client.post("/", content=b"x", headers={"Expect": "100-continue"}).json() == [
+            "x",
+            "100-continue",
+        ]
 
 
-def test_body_of_a_stream_waits_until_the_handler_reads() -> None:
+def test_body_comes_in_its_pieces_and_no_further_than_the_answer() -> None:
     app = App()
-    sizes: list[int] = []
+    seen: list[bytes] = []
 
-    @app.post("/", stream=True)
+    @app.post("/{count:int}", stream=True)
     async def read(request: Any) -> Any:
         async for piece in request.stream():
-            sizes.append(len(piece))
-            await asyncio.sleep(0)
+            seen.append(piece)
+            if len(seen) == request.params["count"]:
+                break
         return "read"
 
     with TestClient(app) as client:
-        assert client.post("/", content=iter([bytes(60_000)] * 20)).text == "read"
-    assert sum(sizes) == 1_200_000
+        assert client.post("/9", content=iter([b"one", b"two", b"three"])).text == "read"
+        assert seen == [b"one", b"two", b"three"]
+        seen.clear()
+        assert client.post("/1", content=iter([b"one", b"two"])).text == "read"
+        assert seen == [b"one"]
 
 
 # --- live_server -------------------------------------------------------------------------------------------
