@@ -70,7 +70,7 @@ def extensions():
         raise SystemExit(f"cello: Cython is needed to compile the extension modules ({exc}).{WAY_OUT}") from exc
 
     stage_sources()
-    flags = ["/O2"] if os.name == "nt" else ["-O3", "-g0", "-fno-semantic-interposition", "-Wno-unused-function"]
+    flags = ["/O2"] if os.name == "nt" else ["-O3", "-g0", "-fno-semantic-interposition", "-fno-plt", "-Wno-unused-function"]
     modules = [(name, f"{name}_c.py") for name in SAME_SOURCE] + [(name, f"{name}_c.pyx") for name in WRITTEN_TWICE]
     return cythonize(
         [Extension(f"cello._speedups.{name}_c", [str(STAGE / file)], extra_compile_args=flags) for name, file in modules],

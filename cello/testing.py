@@ -243,7 +243,7 @@ class TestClient:
     async def _exchange(self, method: str, target: bytes, given: Pairs, pieces: list[bytes]) -> TestResponse:
         path, _, query = target.partition(b"?")
         request = make_request(
-            method, path, query, self._fields(given), self._authority.encode(), self._scheme, "1.1",
+            method, path, query, self._fields(given), b"", 0, 0, self._authority.encode(), self._scheme, "1.1",
             ("testclient", 50000),
         )  # fmt: skip
         headers = dict(given)

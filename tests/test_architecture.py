@@ -1,7 +1,7 @@
-"""The plan of the house, asserted: which module may import which, who is at home where, what is compiled.
+"""The plan of the house, asserted: who may import whom, who is at home where, what is compiled.
 
-docs/architecture.md has the picture; LEVELS is the same in names, lowest first. A module imports only from lower levels,
-or from lower files of its own level, so that no two modules need each other.
+docs/architecture.md has the picture; LEVELS is the same in names, lowest first. A module imports only from
+lower levels, or from lower files of its own level, so that no two modules need each other.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def test_reader_of_imports(tmp_path: Path) -> None:
         "low.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from house.inner.deep import Y",
         "inner/__init__.py": "from .deep import Y",
         "inner/deep.py": "from ..low import Z\nfrom .. import _x",
-        "inner/fast.pyx": "from libc.string cimport memchr\nfrom ..top import x\nfrom .deep cimport Y\nimport yaml",
+        "inner/fast.pyx": "from libc.math cimport e\nfrom ..top import x\nfrom .deep cimport Y\nimport yaml",
         "inner/words.pxd": "cimport cython\nfrom house.low cimport z",
     }
     for name, text in sources.items():
@@ -234,7 +234,10 @@ for name, module in sorted(sys.modules.items()):
 
 
 def loaded_by(script: str, no_extensions: str | None = None) -> tuple[str, dict[str, str]]:
-    """Run a script in a fresh interpreter; returns the implementation and the modules it loaded, with their files."""
+    """Run a script in a fresh interpreter.
+
+    Returns the implementation that it used, and the modules that it loaded with their files.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "CELLO_NO_EXTENSIONS"}
     if no_extensions is not None:
         environment["CELLO_NO_EXTENSIONS"] = no_extensions
@@ -293,4 +296,5 @@ def test_compiled_modules_are_taken_whole(value: str | None) -> None:
 
 
 def test_this_run_tests_what_it_says() -> None:
-    assert cello.IMPLEMENTATION == ("pure" if IS_PURE_RUN else "compiled")
+    expected = "pure" if IS_PURE_RUN else "compiled"
+    assert expected == cello.IMPLEMENTATION

@@ -49,6 +49,7 @@ cdef class H1Connection(AnswerStream):
     cdef object _request
     cdef Py_ssize_t _stalled_bytes
     cdef bint _wants_body_paused
+    cdef object _write_out
     cdef public double began_at
     cdef public object client
     cdef public double deadline

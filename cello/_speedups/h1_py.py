@@ -135,6 +135,7 @@ class H1Connection(AnswerStream):
         "_request",
         "_stalled_bytes",
         "_wants_body_paused",
+        "_write_out",
         "began_at",
         "client",
         "deadline",
@@ -151,6 +152,7 @@ class H1Connection(AnswerStream):
     def __init__(self, service: Service) -> None:
         self.service = service
         self.transport: Any = None
+        self._write_out: Any = None
         self.client: Any = None
         self.exchange: Any = None
         self.phase = OPEN
@@ -200,6 +202,7 @@ class H1Connection(AnswerStream):
         """The transport is there (asyncio.BaseProtocol)."""
         service = self.service
         self.transport = transport
+        self._write_out = transport.write  # PERF: one look-up a connection, not one a request
         service.connections.add(self)
         service.admit(self)
         if self.phase == OPEN:
@@ -245,6 +248,7 @@ class H1Connection(AnswerStream):
         self._request = None
         self._backlog = None
         self.transport = None
+        self._write_out = None
         self._output = []
         self.service.released(self)
 
@@ -588,8 +592,8 @@ class H1Connection(AnswerStream):
             self._output_bytes += len(data)
             if self._output_bytes > OUTPUT_BYTES:
                 self._flush()
-        elif self.transport is not None:
-            self.transport.write(data)
+        elif self._write_out is not None:
+            self._write_out(data)
 
     def _flush(self) -> None:
         output = self._output
@@ -598,8 +602,8 @@ class H1Connection(AnswerStream):
             return
         data = output[0] if len(output) == 1 else b"".join(output)
         output.clear()
-        if self.transport is not None:
-            self.transport.write(data)
+        if self._write_out is not None:
+            self._write_out(data)
 
     def _answer_done(self) -> None:
         """The answer is out: log it, and go on to the next message or close."""

@@ -23,6 +23,7 @@ cdef class MessageReader:
     cdef Py_ssize_t _body_left
     cdef Py_ssize_t _chunk_allowance
     cdef Py_ssize_t _extension_bytes
+    cdef object _feed_parser
     cdef Py_ssize_t _field_count
     cdef object _head
     cdef bint _has_percent
@@ -70,6 +71,7 @@ cdef class MessageReader:
     @cython.locals(start=Py_ssize_t, line_end=Py_ssize_t, line=bytes, scan=HeadScan)
     cdef Py_ssize_t _read_line(self, bytes data, Py_ssize_t position) except -1
     cdef _take_line(self, HeadScan scan)
+    cdef _use_parser(self, object parser)
     cdef _refuse_line(self, bytes line)
     @cython.locals(size=Py_ssize_t, end=Py_ssize_t, stop=Py_ssize_t, piece=bytes)
     cdef Py_ssize_t _read_fields(self, bytes data, Py_ssize_t position) except -1

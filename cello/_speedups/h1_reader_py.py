@@ -77,6 +77,7 @@ class MessageReader:
         "_body_left",
         "_chunk_allowance",
         "_extension_bytes",
+        "_feed_parser",
         "_field_count",
         "_head",
         "_has_percent",
@@ -117,6 +118,7 @@ class MessageReader:
     def __init__(self, settings: ReaderSettings) -> None:
         self._settings = settings
         self._parser: Any = None
+        self._feed_parser: Any = None
         self._partial: Any = None
         self._known_host: Any = None
         self._last_octets = b""
@@ -167,6 +169,7 @@ class MessageReader:
     def close(self) -> None:
         """Let go of the parser, which holds on to this object."""
         self._parser = None
+        self._feed_parser = None
         self._partial = None
 
     @property
@@ -272,7 +275,11 @@ class MessageReader:
         self._is_origin_form = scan.is_origin_form
         self._has_percent = scan.has_percent
         if self._parser is None:
-            self._parser = self._settings.make_parser(self)
+            self._use_parser(self._settings.make_parser(self))
+
+    def _use_parser(self, parser: Any) -> None:
+        self._parser = parser
+        self._feed_parser = parser.feed_data  # PERF: one look-up a connection, not one a request
 
     def _refuse_line(self, line: bytes) -> None:
         if len(line) > MAX_TARGET_BYTES and 33 <= line[0] <= 126:
@@ -418,7 +425,7 @@ class MessageReader:
             on_message_complete=self.on_message_complete,
         )
         self._is_parser_spent = True
-        self._parser = self._settings.make_parser(callbacks)
+        self._use_parser(self._settings.make_parser(callbacks))
         self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
         self._is_body_open = True
 
@@ -481,7 +488,7 @@ class MessageReader:
     def _feed(self, piece: bytes) -> bool:
         """Feed the parser; False when the message was refused."""
         try:
-            self._parser.feed_data(piece)
+            self._feed_parser(piece)
         except self._settings.parser_upgrade:
             self._parser = None  # this one has ended the message; see _open_body
         except StopParsing:

@@ -133,7 +133,8 @@ def test_failing_startup_is_a_start_error_and_serves_nothing(adapter: str, log: 
 
 
 async def fail_lifespan(app: App) -> AsyncIterator[None]:
-    raise OSError("no database")
+    if app.routes:
+        raise OSError("no database")
     yield
 
 

@@ -48,8 +48,13 @@ def test_problem(serve: Any, blocking: bool) -> None:
     answer = serve(answering(lambda: Response.error(409, "taken", who="ada"), blocking=blocking)).get("/")
     assert (answer.status, answer.get("content-type")) == (409, "application/problem+json")
     assert answer.json() == {
-        "type": "about:blank", "title": "Conflict", "status": 409, "detail": "taken", "error": "Conflict", "who": "ada",
-    }  # fmt: skip
+        "type": "about:blank",
+        "title": "Conflict",
+        "status": 409,
+        "detail": "taken",
+        "error": "Conflict",
+        "who": "ada",
+    }
 
 
 def test_redirect_and_created_have_a_location(serve: Any) -> None:

@@ -70,7 +70,7 @@ async def count_async() -> AsyncIterator[bytes]:
 
 
 def returning(value: Any, lane: str) -> App:
-    """Return an application whose handler of "/" returns a value, in a thread, on the loop, or as a coroutine."""
+    """Return an application whose handler of "/" returns a value, in a lane."""
     app = App()
 
     def plain(request: Any) -> Any:

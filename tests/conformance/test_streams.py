@@ -17,7 +17,10 @@ PATIENCE_SECONDS = 10.0
 
 
 def streaming(kind: str, pieces: Any, **options: Any) -> App:
-    """Return an application that streams ``pieces()`` from a generator of a kind; options are Response.stream's."""
+    """Return an application that streams ``pieces()`` from a generator of a kind.
+
+    ``options`` are Response.stream's.
+    """
     app = App()
 
     async def as_async() -> Any:
@@ -31,6 +34,11 @@ def streaming(kind: str, pieces: Any, **options: Any) -> App:
     app.get("/", blocking=kind != "loop")(handle)
     app.get("/next")(lambda request: "next")
     return app
+
+
+def raise_from(error: BaseException) -> Iterator[str]:
+    """Be an iterator that fails at its first step."""
+    raise error
 
 
 @KINDS
@@ -73,8 +81,7 @@ def test_many_small_pieces(serve: Any, kind: str) -> None:
 @pytest.mark.parametrize("error", [ValueError("the bug"), KeyboardInterrupt()], ids=repr)
 def test_first_piece_that_fails_is_a_500(serve: Any, log: Any, kind: str, error: BaseException) -> None:
     def pieces() -> Iterator[str]:
-        raise error
-        yield "never"
+        yield from raise_from(error)
 
     client = serve(streaming(kind, pieces))
     assert client.get("/").status == 500
@@ -85,8 +92,7 @@ def test_first_piece_that_fails_is_a_500(serve: Any, log: Any, kind: str, error:
 @KINDS
 def test_first_piece_may_raise_an_http_error(serve: Any, kind: str) -> None:
     def pieces() -> Iterator[str]:
-        raise HTTPError(404, "no such file")
-        yield "never"
+        yield from raise_from(HTTPError(404, "no such file"))
 
     answer = serve(streaming(kind, pieces)).get("/")
     assert (answer.status, answer.json()["detail"]) == (404, "no such file")

@@ -1,7 +1,8 @@
-"""The adapters of Cello behind one small client, so that a behaviour is written once and holds on all of them.
+"""The adapters of Cello behind one small client.
 
-``serving("h1", app)`` gives a Client of the application as that adapter serves it. The bytes of the target are sent as
-they are given, redirects are not followed and no cookies kept: what a test does not send is not sent.
+So a behaviour is written down once and holds on all of them. ``serving("h1", app)`` gives a Client of the
+application as that adapter serves it. The octets of the target are sent as they are given, redirects are not
+followed and no cookies kept: what a test does not send is not sent.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ class Answer:
 
 
 class Client(ABC):
-    """A client of one running application; ``authority`` and ``address`` are what the application sees of it."""
+    """A client of one running application.
+
+    ``authority`` and ``address`` are what the application sees of it.
+    """
 
     authority: str
     address: str
@@ -145,7 +149,10 @@ def _over_h1(app: Any, **options: Any) -> Iterator[SocketClient]:
 
 @contextmanager
 def _over_h1_asyncio(app: Any, **options: Any) -> Iterator[SocketClient]:
-    """Serve on asyncio's own loop, as where uvloop is not installed; its transports differ in many small ways."""
+    """Serve on asyncio's own loop, as where uvloop is not installed.
+
+    Its transports differ from uvloop's in many small ways.
+    """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("cello.testing.new_event_loop", asyncio.new_event_loop)
         with _over_h1(app, **options) as client:

@@ -34,6 +34,15 @@ CORPUS = Path(__file__).parent.parent / "corpus" / "h1"
 BEHIND = b"GET /behind HTTP/1.1\r\nHost: behind\r\n\r\n"
 FAREWELL = b"GET /behind HTTP/1.1\r\nHost: farewell\r\nConnection: close\r\n\r\n"
 MARKER = b"behind-marker"
+LARGE_BYTES = 1 << 20
+# What only the server itself may say; an application that says it all the same is not heard.
+OWN_FIELDS = {
+    "date": "yesterday",
+    "server": "another",
+    "keep-alive": "timeout=1",
+    "upgrade": "h2c",
+    "connection": "upgrade",
+}
 NEEDED_KEYS = frozenset({"name", "rule", "send", "expect", "then"})
 CASE_KEYS = NEEDED_KEYS | {"behind", "half_close", "reads_late", "announced", "methods"}
 CASE_KEYS |= {"body", "bodies", "headers", "echo", "lacks"}
@@ -270,10 +279,25 @@ async def _ignore(request: Any) -> str:
     return "ignored"
 
 
+async def _ignore_late(request: Any) -> str:
+    await asyncio.sleep(0.05)
+    return "ignored"
+
+
 async def _late_chunks() -> AsyncIterator[bytes]:
     for chunk in (b"late-one\n", b"late-two\n"):
         await asyncio.sleep(0.02)
         yield chunk
+
+
+async def _long_stream(request: Any) -> AsyncIterator[bytes]:
+    yield b"long-one\n"
+    await asyncio.sleep(0.3)
+    yield b"long-two\n"
+
+
+async def _early_stream(request: Any) -> AsyncIterator[bytes]:
+    yield b"early\n"
 
 
 def corpus_app() -> Any:
@@ -290,11 +314,21 @@ def corpus_app() -> Any:
     app.get("/only-get", blocking=False)(lambda request: "got")
     app.post("/only-post", blocking=False)(lambda request: "posted")
     app.post("/small", blocking=False, max_request_size=10)(lambda request: len(request.body()))
-    app.get("/stream", blocking=False)(lambda request: (chunk for chunk in (b"one\n", b"two\n", b"three\n")))
+    app.get("/large", blocking=False)(lambda request: b"x" * LARGE_BYTES)
+    app.get("/own-fields", blocking=False)(lambda request: Response("own", headers=OWN_FIELDS))
+    app.get("/own-close", blocking=False)(lambda request: Response("own", headers={"connection": "close"}))
+    app.get("/stream", blocking=False)(lambda request: iter((b"one\n", b"two\n", b"", b"three\n")))
+    app.get("/measured-stream", blocking=False)(
+        lambda request: Response.stream(iter((b"one\n", b"two\n")), headers={"content-length": "8"})
+    )
     app.get("/late-stream", blocking=False)(lambda request: _late_chunks())
+    app.get("/long-stream")(_long_stream)
     app.get("/slow")(_slow)
     app.get("/patient")(_patient)
     app.post("/upload", stream=True)(_count)
     app.post("/upload-small", stream=True, max_request_size=10)(_count)
     app.post("/ignore", stream=True)(_ignore)
+    app.post("/ignore-late", stream=True)(_ignore_late)
+    app.post("/ignore-large", stream=True, max_request_size=4 * LARGE_BYTES)(_ignore)
+    app.post("/early-stream", stream=True)(_early_stream)
     return app

@@ -17,14 +17,17 @@ _CYTHON_IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+(\.*[\w.]*)[ \t]+c?import\b|c?
 
 @dataclass
 class Imports:
-    """What one module imports: modules of its own package, and the top names of others (``own``, ``foreign``)."""
+    """What one module imports: modules of its own package, and the top names of foreign ones."""
 
     own: set[str] = field(default_factory=set)
     foreign: set[str] = field(default_factory=set)
 
 
 def read_package(root: Path) -> dict[str, Imports]:
-    """Return the imports of every module below a package's folder, by the module's name without the package's."""
+    """Return the imports of every module of a package.
+
+    The keys are the modules' names without the package's own.
+    """
     package = root.name
     paths = [*root.rglob("*.py"), *root.rglob("*.pyx"), *root.rglob("*.pxd")]
     modules = {name_of(path, root) for path in paths}
@@ -40,7 +43,10 @@ def read_package(root: Path) -> dict[str, Imports]:
 
 
 def name_of(path: Path, root: Path) -> str:
-    """Return a module's dotted name below its package: "server.h1", "server" for a folder's own, "" at the top."""
+    """Return a module's dotted name below its package.
+
+    "server.h1" for a file, "server" for a folder, "" for the package itself.
+    """
     parts = path.relative_to(root).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 

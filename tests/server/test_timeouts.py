@@ -324,7 +324,7 @@ class TestWriteStall:
             connected(server.port, has_small_buffer=True) as client,
         ):
             client.send(request("/big", "Connection: close"))
-            time.sleep(6.0)  # longer than what a connection that is being closed is given otherwise
+            time.sleep(5.5)  # longer than what a connection that is being closed is given otherwise
             assert len(client.answer().body) == BIG_BYTES
             assert client.ends_silently()
 

@@ -364,10 +364,11 @@ class TestHandshakes:
 
 class TestRenewal:
     def test_files_that_change_are_taken_up_and_open_connections_live_on(
-        self, server: LiveServer, trust: ssl.SSLContext, authority: CA, tls: TlsConfig
+        self, bench: Bench, trust: ssl.SSLContext, authority: CA, tls: TlsConfig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr("cello.server.worker.CERTIFICATE_CHECK_SECONDS", 0.2)
         renewed = authority.issue_cert("localhost", "127.0.0.1")
-        with connected(server.port, tls=trust) as client:
+        with running_server(bench.app, tls=tls) as server, connected(server.port, tls=trust) as client:
             assert client.ask("/fast/x").body == b"x"
             assert shown_on(server.port) != der_of(renewed)
             install(Path(tls.cert_path).parent, renewed)

@@ -139,7 +139,7 @@ def test_find_takes_the_nearest() -> None:
         return SimpleNamespace(name=name)
 
     def found(exc: BaseException) -> str | None:
-        handler = parts.find(exc)
+        handler: Any = parts.find(exc)
         return handler.name if handler is not None else None
 
     parts = Parts(exceptions={LookupError: handler("lookup"), 404: handler("404"), 500: handler("500")})

@@ -111,7 +111,7 @@ def test_coroutines_are_refused_and_closed() -> None:
     async def handler() -> int:
         return 1
 
-    coroutine = handler()
+    coroutine: Any = handler()
     with pytest.raises(ResponseError, match=r"coroutine '.*handler', which nothing awaits here"):
         to_response(coroutine)
     assert coroutine.cr_frame is None

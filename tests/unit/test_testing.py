@@ -443,9 +443,12 @@ def test_live_server_is_reached_over_a_socket() -> None:
 
 def test_live_server_raises_what_keeps_it_from_starting() -> None:
     app = App()
-    with live_server(app, env="production") as server, pytest.raises(StartError, match=str(server.port)):
-        with live_server(app, port=server.port, env="production"):
-            pytest.fail("the port is taken")
+    with (
+        live_server(app, env="production") as server,
+        pytest.raises(StartError, match=str(server.port)),
+        live_server(app, port=server.port, env="production"),
+    ):
+        pytest.fail("the port is taken")
     with pytest.raises(ConfigError, match="workers"), live_server(app, workers=0):
         pytest.fail("no server has no workers")
 
