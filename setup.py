@@ -51,14 +51,19 @@ def stage_sources():
     STAGE.mkdir(parents=True, exist_ok=True)
     for package in (STAGE, STAGE.parent):
         write_if_changed(package / "__init__.py", "")
-    for name in SAME_SOURCE:
-        text = (SOURCE / f"{name}_py.py").read_text()
+    sources = {path.name: path for path in [*SOURCE.glob("*.pxd"), *SOURCE.glob("*.pyx")]}
+    compiled_twice = {f"{name}_c.py": SOURCE / f"{name}_py.py" for name in SAME_SOURCE}
+    for path in STAGE.iterdir():
+        # What an earlier version staged would be found before what this one has.
+        if path.suffix in (".py", ".pyx", ".pxd") and path.name not in {*sources, *compiled_twice, "__init__.py"}:
+            path.unlink()
+    for name, path in compiled_twice.items():
         # A compiled module binds to its compiled siblings.
-        write_if_changed(STAGE / f"{name}_c.py", re.sub(r"^from \.(\w+)_py import", r"from .\1_c import", text, flags=re.M))
-    for path in [*SOURCE.glob("*.pxd"), *SOURCE.glob("*.pyx")]:
-        target = STAGE / path.name
-        if not target.exists() or target.read_bytes() != path.read_bytes():
-            shutil.copyfile(path, target)
+        text = re.sub(r"^from \.(\w+)_py import", r"from .\1_c import", path.read_text(), flags=re.M)
+        write_if_changed(STAGE / name, text)
+    for name, path in sources.items():
+        if not (STAGE / name).exists() or (STAGE / name).read_bytes() != path.read_bytes():
+            shutil.copyfile(path, STAGE / name)
 
 
 def extensions():

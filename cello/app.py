@@ -339,14 +339,27 @@ class App:
         await worker.serve(lambda: announce(worker, options))
 
     def resolve(self, arguments: RunArguments, overrides: Overrides | None = None) -> RunOptions:
-        """Lay the command line over run()'s arguments; refuses what is not built yet. Raises ConfigError."""
+        """Lay the command line over run()'s arguments; refuses what is not built yet.
+
+        Raises ConfigError for what the arguments ask for; what only the command line asks for is one line on stderr
+        and exit status 2 (SystemExit).
+        """
         for flag in overrides.unknown if overrides is not None else ():
             from .cli import default_prog
 
             print(flag.warning(default_prog()), file=sys.stderr, flush=True)
         given = overrides.parameters() if overrides is not None else {}
-        options = resolve_options(arguments, given, enable_logging=self._has_logging)
-        refuse_unbuilt(options)
+        try:
+            options = resolve_options(arguments, given, enable_logging=self._has_logging)
+            refuse_unbuilt(options)
+        except ConfigError as exc:
+            if not given:
+                raise
+            refuse_unbuilt(resolve_options(arguments))  # raises where the arguments alone are at fault
+            from .cli import default_prog
+
+            print(f"{default_prog()}: {exc}", file=sys.stderr, flush=True)
+            raise SystemExit(2) from None
         for warning in options.warnings:
             logger.warning(warning)
         return options

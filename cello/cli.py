@@ -20,10 +20,9 @@ _DESCRIPTION = "Serve this application. Every flag wins over the same parameter 
 
 _ENVIRONMENTS_IN_WORDS = """\
 environments:
-  development  debug mode on (errors show their traceback), requests are logged,
-               hot reload available
+  development  debug mode on (errors show their traceback), requests are logged
   production   debug mode off (errors show a generic message), requests are not
-               logged unless the application asks for it, no hot reload
+               logged unless the application asks for it
 
 The defaults above hold where app.run() gives no value of its own.
 """
@@ -115,7 +114,7 @@ def _parser(prog: str) -> _Parser:
     add("--env", type=_env, help="development or production (default: development)")
     add("--workers", type=_workers, metavar="N", help="handler threads (default: CPU count)")
     _add_switch(parser, "--debug", "errors show their traceback (default: on in development)")
-    _add_switch(parser, "--reload", "restart when a .py file changes, in development (default: off)")
+    _add_switch(parser, "--reload", "restart when a .py file changes; not built yet, refused in development")
     _add_switch(parser, "--no-logs", "do not log requests (default: logged in development)")
     return parser
 

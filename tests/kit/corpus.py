@@ -325,6 +325,7 @@ def corpus_app() -> Any:
     app.get("/long-stream")(_long_stream)
     app.get("/slow")(_slow)
     app.get("/patient")(_patient)
+    app.post("/patient-upload", stream=True)(_patient)
     app.post("/upload", stream=True)(_count)
     app.post("/upload-small", stream=True, max_request_size=10)(_count)
     app.post("/ignore", stream=True)(_ignore)

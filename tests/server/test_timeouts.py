@@ -25,7 +25,7 @@ GENEROUS_SECONDS = 6.0
 HALF_HEAD = b"GET / HTTP/1.1\r\nHost: test\r\n"
 HALF_BODY = b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nhello"
 HALF_CHUNKS = b"POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
-BIG_BYTES = 16 << 20
+BIG_BYTES = 8 << 20
 BIG = bytes(BIG_BYTES)
 STREAMED_PIECE = bytes(1 << 20)
 
@@ -283,26 +283,17 @@ class TestWriteStall:
         ],
         ids=["whole", "streamed", "closing", "pipelined"],
     )
-    def test_a_client_that_reads_nothing_is_cut_off(self, octets: bytes) -> None:
+    def test_a_client_that_reads_nothing_is_cut_off(self, octets: bytes, log: LogWatch) -> None:
         with (
             serving(response_timeout=TIMEOUT_SECONDS) as server,
             connected(server.port, has_small_buffer=True) as client,
         ):
-            watch = Stopwatch()
             client.send_what_fits(octets, quiet_seconds=0.1)
-            assert wait_until_empty(server)
-            assert watch.seconds < 2 * GENEROUS_SECONDS
+            assert not client.is_quiet(GENEROUS_SECONDS)  # the answer has begun
+            assert "write stall" in log.wait_for("stall")
+            wait_until_empty(server)
 
-    def test_it_is_logged(self, log: LogWatch) -> None:
-        with (
-            serving(response_timeout=TIMEOUT_SECONDS) as server,
-            connected(server.port, has_small_buffer=True) as client,
-        ):
-            client.send(request("/big"))
-            assert "GET: write stall" in log.wait_for("stall")
-
-    @pytest.mark.parametrize("target", ["/big", "/big-stream"])
-    @pytest.mark.parametrize("option", ["keep-alive", "close"])
+    @pytest.mark.parametrize(("target", "option"), [("/big", "close"), ("/big-stream", "keep-alive")])
     def test_a_slow_reader_that_makes_progress_is_not_cut_off(self, target: str, option: str) -> None:
         with (
             serving(response_timeout=0.5) as server,
@@ -329,9 +320,9 @@ class TestWriteStall:
             assert client.ends_silently()
 
 
-def wait_until_empty(server: LiveServer) -> bool:
+def wait_until_empty(server: LiveServer) -> None:
     """Wait until the server holds no connection any more."""
     watch = Stopwatch()
-    while server.worker.service.connections and watch.seconds < 2 * GENEROUS_SECONDS:
+    while server.worker.service.connections:
+        assert watch.seconds < GENEROUS_SECONDS
         time.sleep(0.02)
-    return not server.worker.service.connections

@@ -216,6 +216,7 @@ class TestEnds:
             connected(server.port, tls=trust, has_small_buffer=True) as client,
         ):
             client.send(request("/large"))
+            assert not client.is_quiet(PATIENCE_SECONDS)  # the answer has begun
             wait_for(lambda: not server.worker.service.connections)
 
     def test_a_slow_reader_that_makes_progress_is_not_cut_off(
@@ -409,10 +410,12 @@ def wait_for(condition: Any) -> None:
         time.sleep(0.02)
 
 
-def test_a_port_that_is_scanned_says_nothing(server: LiveServer) -> None:
+def test_a_port_that_is_scanned_says_nothing(server: LiveServer, trust: ssl.SSLContext) -> None:
     with watching_log() as log:
         for _ in range(10):
             with socket.create_connection((server.host, server.port)):
                 pass
+        with connected(server.port, tls=trust) as client:
+            assert client.ask("/fast/x").body == b"x"
         wait_for(lambda: server.worker._gate.count() == 0)
         assert all(line.startswith("DEBUG") for line in log.lines)
