@@ -5,8 +5,8 @@ Two kinds of compiled modules (docs/architecture.md, "Twins"):
 * *same source*: ``x_py.py`` is compiled a second time as ``x_c`` under the types of ``x_c.pxd``;
 * *written twice*: ``x_c.pyx`` beside its pure twin ``x_py.py``.
 
-Sources are laid out in ``build/cython`` first, so that no ``.so`` ever stands beside a ``.py`` of the same name.
-``CELLO_NO_EXTENSIONS=1`` builds without any of them.
+Sources are laid out in ``build/cython`` first, so that no ``.so`` ever stands beside a ``.py`` of the same
+name. ``CELLO_NO_EXTENSIONS=1`` builds without any of them.
 """
 
 import os
@@ -55,7 +55,8 @@ def stage_sources():
     compiled_twice = {f"{name}_c.py": SOURCE / f"{name}_py.py" for name in SAME_SOURCE}
     for path in STAGE.iterdir():
         # What an earlier version staged would be found before what this one has.
-        if path.suffix in (".py", ".pyx", ".pxd") and path.name not in {*sources, *compiled_twice, "__init__.py"}:
+        is_wanted = path.name in {*sources, *compiled_twice, "__init__.py"}
+        if path.suffix in (".py", ".pyx", ".pxd") and not is_wanted:
             path.unlink()
     for name, path in compiled_twice.items():
         # A compiled module binds to its compiled siblings.
@@ -72,13 +73,20 @@ def extensions():
     try:
         from Cython.Build import cythonize
     except ImportError as exc:
-        raise SystemExit(f"cello: Cython is needed to compile the extension modules ({exc}).{WAY_OUT}") from exc
+        raise SystemExit(
+            f"cello: Cython is needed to compile the extension modules ({exc}).{WAY_OUT}"
+        ) from exc
 
     stage_sources()
-    flags = ["/O2"] if os.name == "nt" else ["-O3", "-g0", "-fno-semantic-interposition", "-fno-plt", "-Wno-unused-function"]
-    modules = [(name, f"{name}_c.py") for name in SAME_SOURCE] + [(name, f"{name}_c.pyx") for name in WRITTEN_TWICE]
+    gnu = ["-O3", "-g0", "-fno-semantic-interposition", "-fno-plt", "-Wno-unused-function"]
+    flags = ["/O2"] if os.name == "nt" else gnu
+    modules = [(name, f"{name}_c.py") for name in SAME_SOURCE]
+    modules += [(name, f"{name}_c.pyx") for name in WRITTEN_TWICE]
     return cythonize(
-        [Extension(f"cello._speedups.{name}_c", [str(STAGE / file)], extra_compile_args=flags) for name, file in modules],
+        [
+            Extension(f"cello._speedups.{name}_c", [str(STAGE / file)], extra_compile_args=flags)
+            for name, file in modules
+        ],
         include_path=["build/cython"],
         compiler_directives={
             "language_level": 3,

@@ -4,7 +4,15 @@ from ._speedups import IMPLEMENTATION
 from ._version import __version__
 from .app import App
 from .config import ClusterConfig, Http2Config, Http3Config, LimitsConfig, TimeoutConfig, TlsConfig
-from .errors import CelloError, ClientDisconnected, ConfigError, HTTPError, ResponseError, RouteError, StartError
+from .errors import (
+    CelloError,
+    ClientDisconnected,
+    ConfigError,
+    HTTPError,
+    ResponseError,
+    RouteError,
+    StartError,
+)
 from .request import Request
 from .response import Response
 

@@ -1,7 +1,8 @@
 """The application: registration of routes, hooks and middleware, and ``run()`` over it.
 
-App is the facade on top of all layers: it holds the registries of the layers below and hands them to the server,
-which knows no App. Everything may be registered until the application starts; then the chains are composed once.
+App is the facade on top of all layers: it holds the registries of the layers below and hands them to the
+server, which knows no App. Everything may be registered until the application starts; then the chains are
+composed once.
 """
 
 from __future__ import annotations
@@ -73,10 +74,10 @@ class App:
     ) -> Callable[[HandlerT], HandlerT]:
         """Register the decorated handler for a path template and methods.
 
-        ``blocking=False`` runs a ``def`` handler on the event loop's thread, True and None in a handler thread.
-        ``timeout`` is the route's own response_timeout in seconds, ``max_request_size`` its own limit of bytes.
-        With ``stream=True`` the handler, an ``async def``, is called before the body has come and reads it with
-        ``async for chunk in request.stream()``. Raises RouteError.
+        ``blocking=False`` runs a ``def`` handler on the event loop's thread, True and None in a handler
+        thread. ``timeout`` is the route's own response_timeout in seconds, ``max_request_size`` its own limit
+        of bytes. With ``stream=True`` the handler, an ``async def``, is called before the body has come and
+        reads it with ``async for chunk in request.stream()``. Raises RouteError.
         """
         if not isinstance(path, str):  # such as the handler itself, where @app.get stands without its path
             raise RouteError(f'a route needs its path first, as in @app.get("/users"), got {path!r:.80}')
@@ -97,7 +98,9 @@ class App:
 
         return register
 
-    def _add_route(self, path: str, methods: Sequence[str], handler: Handler, options: dict[str, Any]) -> None:
+    def _add_route(
+        self, path: str, methods: Sequence[str], handler: Handler, options: dict[str, Any]
+    ) -> None:
         if isinstance(methods, str):
             raise RouteError(f"methods is a list such as [{methods!r}], got the str {methods!r}")
         check_handler(handler, path)
@@ -105,8 +108,8 @@ class App:
             raise RouteError(f"route {path} ({place_of(handler)}): {_TOO_LATE}")
         if options["stream"] and not is_async(handler) and not inspect.isasyncgenfunction(handler):
             raise RouteError(
-                f"route {path} ({place_of(handler)}): stream=True needs an `async def` handler, since only that can "
-                "read the body as it comes"
+                f"route {path} ({place_of(handler)}): stream=True needs an `async def` handler, "
+                "since only that can read the body as it comes"
             )
         self._table.add(Route(path, tuple(methods), handler, **options))
 
@@ -158,12 +161,12 @@ class App:
         return middleware
 
     def before_request(self, hook: HandlerT) -> HandlerT:
-        """Call ``hook(request)`` before a request is handled; anything but None that it returns is the answer."""
+        """Call ``hook(request)`` before a request is handled; what it returns, unless None, is the answer."""
         self._parts.before.append(self._checked("before_request", hook, 1))
         return hook
 
     def after_request(self, hook: HandlerT) -> HandlerT:
-        """Call ``hook(request, response)`` with every answer; anything but None that it returns replaces it."""
+        """Call ``hook(request, response)`` with every answer; what it returns, unless None, replaces it."""
         self._parts.after.append(self._checked("after_request", hook, 2))
         return hook
 
@@ -174,7 +177,9 @@ class App:
         """
         is_status = isinstance(kind, int) and not isinstance(kind, bool) and 400 <= kind <= 599
         if not is_status and not (isinstance(kind, type) and issubclass(kind, Exception)):
-            raise ConfigError(f"exception_handler() takes an exception class or a status of 400 to 599, got {kind!r}")
+            raise ConfigError(
+                f"exception_handler() takes an exception class or a status of 400 to 599, got {kind!r}"
+            )
 
         def register(handler: HandlerT) -> HandlerT:
             self._parts.exceptions[kind] = self._checked("exception_handler", handler, 2)
@@ -200,13 +205,15 @@ class App:
 
     @property
     def lifespan(self) -> Any:
-        """A callable that takes the application and returns an async context manager, entered around serving."""
+        """A callable that takes the application and returns an async context manager to serve in."""
         return self._lifespan.context_manager
 
     @lifespan.setter
     def lifespan(self, context_manager: Any) -> None:
         if context_manager is not None and not callable(context_manager):
-            raise ConfigError(f"app.lifespan is a callable that returns an async context manager, got {context_manager!r}")
+            raise ConfigError(
+                f"app.lifespan is a callable that returns an async context manager, got {context_manager!r}"
+            )
         self._lifespan.context_manager = context_manager
 
     def on_event(self, event: str) -> Callable[[HandlerT], HandlerT]:
@@ -282,8 +289,9 @@ class App:
     ) -> None:
         """Serve until SIGINT or SIGTERM.
 
-        The command line wins over the arguments; ``argv=[]`` reads none. Raises ConfigError for an argument that is
-        wrong; what keeps the server from starting is one line on stderr and exit status 1 (SystemExit).
+        The command line wins over the arguments; ``argv=[]`` reads none. Raises ConfigError for an argument
+        that is wrong; what keeps the server from starting is one line on stderr and exit status 1
+        (SystemExit).
         """
         arguments = RunArguments(
             host=host, port=port, debug=debug, env=env, workers=workers, reload=reload, logs=logs, tls=tls,
@@ -293,7 +301,9 @@ class App:
 
         options = self.resolve(arguments, parse_overrides(argv))
         if _is_loop_running():
-            raise ConfigError("app.run() starts an event loop, and one is running here: use `await app.serve(...)`")
+            raise ConfigError(
+                "app.run() starts an event loop, and one is running here: use `await app.serve(...)`"
+            )
         from .server.worker import run
 
         configure_logging()
@@ -317,14 +327,14 @@ class App:
         http2: Http2Config | None = None,
         http3: Http3Config | None = None,
         cluster: ClusterConfig | None = None,
-        timeout: TimeoutConfig | None = None,
+        timeout: TimeoutConfig | None = None,  # noqa: ASYNC109 - the server's timeouts, not this call's
         limits: LimitsConfig | None = None,
         argv: Sequence[str] | None = (),
     ) -> None:
         """Serve inside the running event loop until this coroutine is cancelled, which stops gracefully.
 
-        Parameters as in ``run``, except that no command line is read unless ``argv=None`` asks for it; signals are
-        left to the caller. Raises ConfigError and StartError.
+        Parameters as in ``run``, except that no command line is read unless ``argv=None`` asks for it;
+        signals are left to the caller. Raises ConfigError and StartError.
         """
         arguments = RunArguments(
             host=host, port=port, debug=debug, env=env, workers=workers, reload=reload, logs=logs, tls=tls,
@@ -341,8 +351,8 @@ class App:
     def resolve(self, arguments: RunArguments, overrides: Overrides | None = None) -> RunOptions:
         """Lay the command line over run()'s arguments; refuses what is not built yet.
 
-        Raises ConfigError for what the arguments ask for; what only the command line asks for is one line on stderr
-        and exit status 2 (SystemExit).
+        Raises ConfigError for what the arguments ask for; what only the command line asks for is one line on
+        stderr and exit status 2 (SystemExit).
         """
         for flag in overrides.unknown if overrides is not None else ():
             from .cli import default_prog
@@ -393,7 +403,9 @@ def _checked(what: str, function: Any, arguments: int) -> Any:
     try:
         inspect.signature(function).bind(*[object()] * arguments)
     except TypeError:
-        raise ConfigError(f"{what} takes a function {expected}; {place_of(function)} takes other arguments") from None
+        raise ConfigError(
+            f"{what} takes a function {expected}; {place_of(function)} takes other arguments"
+        ) from None
     except ValueError:
         return function
     return function

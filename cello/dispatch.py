@@ -1,8 +1,8 @@
 """The dispatch core's cold half: errors, conversion, the threads, streams, and the start of an application.
 
-The hot half, which runs per request, is ``_speedups/dispatch_py.py``; it calls ``Core`` for whatever is not the straight
-way. ``build`` puts both together for a run: every route gets its Endpoint, with its chain composed and its lane
-chosen.
+The hot half, which runs per request, is ``_speedups/dispatch_py.py``; it calls ``Core`` for whatever is not
+the straight way. ``build`` puts both together for a run: every route gets its Endpoint, with its chain
+composed and its lane chosen.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import inspect
 import logging
 from collections.abc import Callable
 from contextvars import copy_context
+from copy import copy
 from math import inf
 from time import monotonic
 from traceback import format_exception_only
@@ -36,7 +37,7 @@ _EXHAUSTED: Any = object()
 
 
 class Core:
-    """What the hot half asks for: failures as responses, results as responses, answers out, calls in threads."""
+    """What the hot half asks for: failures and results as responses, answers out, calls in threads."""
 
     def __init__(self, pool: HandlerPool, allow: str, *, debug: bool) -> None:
         self.pool = pool
@@ -52,12 +53,19 @@ class Core:
         try:
             return self._told(request, exc)
         except Exception as untold:  # its text or its headers are what no answer can carry
-            logger.error("no answer can tell a %s, request id %s", type(exc).__name__, request.request_id, exc_info=untold)
+            logger.error(
+                "no answer can tell a %s, request id %s",
+                type(exc).__name__,
+                request.request_id,
+                exc_info=untold,
+            )
             return self._problem(request, 500, f"request id {request.request_id}", None)
 
     def _told(self, request: Any, exc: BaseException) -> Response:
         if isinstance(exc, HTTPError):
-            return self._problem(request, exc.status, exc.detail, exc if exc.status >= 500 else None, exc.headers)
+            return self._problem(
+                request, exc.status, exc.detail, exc if exc.status >= 500 else None, exc.headers
+            )
         if isinstance(exc, ClientDisconnected):
             return self._problem(request, 400, "the client left before the request was complete", None)
         logger.error(
@@ -116,7 +124,7 @@ class Core:
         """Turn a return value into a response; one that cannot be is a 500."""
         try:
             return to_response(result)
-        except Exception as exc:  # the boundary: a bad return value is the handler's error
+        except Exception as exc:  # noqa: BLE001 - the boundary: a bad return value is the handler's error
             return self.failure(request, exc)
 
     def respond_or_raise(self, request: Any, result: Any) -> Response:
@@ -136,7 +144,10 @@ class Core:
             stream.respond(status, fields, body, len(body))
 
     async def send_stream(self, exchange: Any, response: Response) -> None:
-        """Send a streamed answer: its first piece is awaited before the head, so that what fails early is a 500."""
+        """Send a streamed answer.
+
+        Its first piece is awaited before the head, so that what fails early is a 500.
+        """
         request, stream = exchange.request, exchange.stream
         fields, declared = _split_length(response.headers.raw)
         pieces = _Pieces(response.body, declared, None if _is_pinned(exchange) else self.pool)
@@ -226,7 +237,7 @@ class Core:
 
 
 class _Pieces:
-    """The pieces of a streamed body, whichever kind of iterator makes them, held to the length declared for it.
+    """The pieces of a streamed body, whichever iterator makes them, held to the length declared for it.
 
     A plain iterator may block, so each step runs in a handler thread unless its route is pinned to the loop.
     ``declared_bytes`` is -1 where no length was declared; ``is_text``: the last piece was a str.
@@ -251,7 +262,7 @@ class _Pieces:
         octets = _as_octets(piece)
         self._sent_bytes += len(octets)
         if octets and self._sent_bytes == self.declared_bytes:
-            # Behind the last declared octet nothing can be broken off any more, so what follows is looked at first.
+            # Behind the last declared octet nothing can be broken off any more: look first at what follows.
             while (behind := await self._step()) is not _EXHAUSTED:
                 self._sent_bytes += len(_as_octets(behind))
                 self._check_length()
@@ -328,7 +339,11 @@ def build(
     max_request_bytes: int,
     response_seconds: float | None,
 ) -> Dispatcher:
-    """Compose every route's chain, choose its lane, and return the dispatcher of this run."""
+    """Compose every route's chain, choose its lane, and return the dispatcher of this run.
+
+    A run has routes of its own: their chains hold its threads, and one application may run twice at a time.
+    """
+    table = _copied(table)
     core = Core(pool, _all_methods(table), debug=debug)
     tools = Tools(respond=core.respond_or_raise, failure=core.failure, pool=pool)
     default_seconds = inf if response_seconds is None else float(response_seconds)
@@ -343,6 +358,13 @@ def build(
     # middleware may read the body, though, and has to find it.
     unmatched = Endpoint(call, lane, None, parts.is_empty(), max_request_bytes, default_seconds)
     return Dispatcher(app, core, table.match, encode_unchecked, unmatched)
+
+
+def _copied(table: RouteTable) -> RouteTable:
+    own = RouteTable()
+    for route in table.routes:
+        own.add(copy(route))
+    return own
 
 
 def _lane(route: Route, parts: Parts, is_coroutine: bool) -> int:
@@ -366,7 +388,9 @@ def _unmatched(table: RouteTable) -> Callable[[Any], Any]:
         allow = ", ".join(sorted({*allowed, "OPTIONS"}))
         if request.method == "OPTIONS":
             return Response(status=204, headers={"allow": allow})
-        raise HTTPError(405, f"{request.method} is not among the methods of this path: {allow}", {"allow": allow})
+        raise HTTPError(
+            405, f"{request.method} is not among the methods of this path: {allow}", {"allow": allow}
+        )
 
     return unmatched
 
@@ -383,5 +407,3 @@ def _redirect_or_404(table: RouteTable, request: Any) -> Response:
         raise HTTPError(404, "no route matches this path")
     query = b"?" + request.raw_query if request.raw_query else b""
     return Response(status=308, headers={"location": (other + query).decode("latin-1")})
-
-

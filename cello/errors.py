@@ -44,7 +44,9 @@ class HTTPError(CelloError):
     omitted), ``headers`` are added to the answer.
     """
 
-    def __init__(self, status: int, detail: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, detail: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
         if not isinstance(status, int) or not 400 <= status <= 599:
             raise ResponseError(f"HTTPError takes a status from 400 to 599, got {status!r}")
         super().__init__(f"{status} {detail or phrase_of(status)}")

@@ -1,4 +1,4 @@
-"""Startup and shutdown: hooks in order of registration, the application's state, the lifespan context manager."""
+"""Startup and shutdown: hooks in order of registration, the state, the lifespan context manager."""
 
 from __future__ import annotations
 
@@ -55,13 +55,15 @@ class Lifespan:
         except Exception as exc:
             logger.exception("the startup hook %s failed", place_of(current))
             await self._leave()
-            raise StartError(f"the startup hook {place_of(current)} failed: {type(exc).__name__}: {exc}") from exc
+            raise StartError(
+                f"the startup hook {place_of(current)} failed: {type(exc).__name__}: {exc}"
+            ) from exc
         except BaseException:  # cancelled
             await self._leave()
             raise
 
     async def shutdown(self, app: Any) -> None:
-        """Run the shutdown hooks, last registered first, then leave the lifespan; errors are logged, not raised."""
+        """Run the shutdown hooks, last registered first, then leave the lifespan; errors are only logged."""
         for hook in reversed(self._shutdown):
             try:
                 await _call(hook, app)

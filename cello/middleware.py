@@ -1,13 +1,15 @@
 """The chain around a handler, composed once when the application starts.
 
-From the outside in: ``before_request`` and ``after_request`` hooks, the middlewares in order of registration, the
-exception handlers, the handler. An error that no exception handler takes passes through the middlewares as an
-exception, so that they can see it, and becomes a 500 before the ``after_request`` hooks, which see every answer.
+From the outside in: ``before_request`` and ``after_request`` hooks, the middlewares in order of registration,
+the exception handlers, the handler. An error that no exception handler takes passes through the middlewares
+as an exception, so that they can see it, and becomes a 500 before the ``after_request`` hooks, which see
+every answer.
 
-A chain without any part is the handler itself, and costs nothing. A chain of ``def`` parts around a ``def`` handler is
-one call in the handler's lane. As soon as one part is ``async def`` the chain is a coroutine on the loop; then a
-``def`` middleware runs in a handler thread and its ``call_next`` waits there for the rest of the chain, and a ``def``
-handler or hook goes to a handler thread too unless its route is pinned to the loop by ``blocking=False``.
+A chain without any part is the handler itself, and costs nothing. A chain of ``def`` parts around a ``def``
+handler is one call in the handler's lane. As soon as one part is ``async def`` the chain is a coroutine on
+the loop; then a ``def`` middleware runs in a handler thread and its ``call_next`` waits there for the rest of
+the chain, and a ``def`` handler or hook goes to a handler thread too unless its route is pinned to the loop
+by ``blocking=False``.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ def is_async(function: Any) -> bool:
     """Tell whether calling it gives a coroutine: ``async def``, also behind partial or as ``__call__``."""
     while isinstance(function, functools.partial):
         function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+    called = getattr(function, "__call__", None)  # noqa: B004 - it is looked at, not asked for
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
 
 
 @dataclass
@@ -111,7 +114,7 @@ class _SyncChain:
         return self._hooked(call) if self.parts.before or self.parts.after else call
 
     def _run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a part; what it returns may be a coroutine, where an ``async def`` hides in a plain function."""
+        """Call a part; it returns a coroutine where an ``async def`` hides in a plain function."""
         result = function(*args)
         if result is not None and type(result) is not dict and inspect.isawaitable(result):
             return self.tools.pool.wait_for(result)
@@ -209,7 +212,9 @@ class _AsyncChain:
 
         return wrapped if is_async(middleware) else wrapped_thread
 
-    async def _in_thread(self, middleware: Callable[[Any, Call], Any], request: Any, call_next: AsyncCall) -> Any:
+    async def _in_thread(
+        self, middleware: Callable[[Any, Call], Any], request: Any, call_next: AsyncCall
+    ) -> Any:
         """Run a plain middleware in a thread, where its ``call_next`` waits for the rest of the chain."""
         loop = asyncio.get_running_loop()
         inner: list[Any] = []

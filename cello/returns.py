@@ -10,7 +10,8 @@ from .errors import ResponseError
 from .response import Response
 
 FORMS = (
-    "a dict, list, dataclass, number, bool, str, bytes, None, Response, generator, (body, status) or (body, status, headers)"
+    "a dict, list, dataclass, number, bool, str, bytes, None, Response, generator, (body, status) "
+    "or (body, status, headers)"
 )
 
 
@@ -47,8 +48,8 @@ def _from_tuple(result: tuple[Any, ...]) -> Response:
     is_status = len(result) in (2, 3) and isinstance(result[1], int) and not isinstance(result[1], bool)
     if not is_status or isinstance(result[0], tuple):
         raise ResponseError(
-            f"a handler returned a tuple that is neither (body, status) nor (body, status, headers): {result!r:.120}; "
-            f"handlers return {FORMS}"
+            f"a handler returned a tuple that is neither (body, status) nor (body, status, headers): "
+            f"{result!r:.120}; handlers return {FORMS}"
         )
     response = to_response(result[0])
     response.status = result[1]

@@ -3,8 +3,8 @@
     with TestClient(app) as client:
         assert client.get("/users/1").json() == {"id": 1}
 
-``TestClient`` is an adapter like those of the server: requests go through the real router, chain and dispatch core, on
-an event loop in a thread of its own, with the lifespan around them; only the bytes are left out.
+``TestClient`` is an adapter like those of the server: requests go through the real router, chain and dispatch
+core, on an event loop in a thread of its own, with the lifespan around them; only the bytes are left out.
 """
 
 from __future__ import annotations
@@ -45,12 +45,15 @@ class AnswerBroken(CelloError):
 class TestResponse:
     """An answer as a client sees it.
 
-    ``chunks`` are the pieces of a streamed body as the handler made them; ``history`` the redirects before it.
+    ``chunks`` are the pieces of a streamed body as the handler made them; ``history`` the redirects before
+    it.
     """
 
     __test__ = False  # for pytest: no test case
 
-    def __init__(self, status_code: int, fields: Fields, content: bytes, chunks: list[bytes], url: str) -> None:
+    def __init__(
+        self, status_code: int, fields: Fields, content: bytes, chunks: list[bytes], url: str
+    ) -> None:
         self.status_code = status_code
         self.headers = Headers(fields)
         self.content = content
@@ -129,8 +132,8 @@ class _MemoryStream(AnswerStream):
 class TestClient:
     """A client of an application in this process; used as a context manager.
 
-    ``debug`` and ``env`` are as in run(). Cookies that answers set are sent with later requests, by name. Redirects are
-    returned, not followed, unless ``follow_redirects`` says so, here or per request.
+    ``debug`` and ``env`` are as in run(). Cookies that answers set are sent with later requests, by name.
+    Redirects are returned, not followed, unless ``follow_redirects`` says so, here or per request.
     """
 
     __test__ = False
@@ -148,7 +151,9 @@ class TestClient:
         follow_redirects: bool = False,
     ) -> None:
         split = urlsplit(base_url)
-        if split.scheme not in ("http", "https") or not is_authority(split.netloc.encode("latin-1", "replace")):
+        if split.scheme not in ("http", "https") or not is_authority(
+            split.netloc.encode("latin-1", "replace")
+        ):
             raise ValueError(f"base_url is an http or https URL with a host, got {base_url!r}")
         if split.path not in ("", "/") or split.query or split.fragment:
             raise ValueError(f"base_url is a scheme and a host, without a path or query, got {base_url!r}")
@@ -243,8 +248,8 @@ class TestClient:
     async def _exchange(self, method: str, target: bytes, given: Pairs, pieces: list[bytes]) -> TestResponse:
         path, _, query = target.partition(b"?")
         request = make_request(
-            method, path, query, self._fields(given), b"", 0, 0, self._authority.encode(), self._scheme, "1.1",
-            ("testclient", 50000),
+            method, path, query, self._fields(given), b"", 0, 0,
+            self._authority.encode(), self._scheme, "1.1", ("testclient", 50000),
         )  # fmt: skip
         headers = dict(given)
         request.has_body = bool(pieces)

@@ -1,12 +1,12 @@
 """The pool of handler threads: up to ``workers`` of them, started as they are needed.
 
 Why not concurrent.futures: a hop through its Future and asyncio's costs half again as much as a queue and
-``call_soon_threadsafe`` (performance.md's 30 us against 20), and its threads are joined at interpreter exit, so a
-handler that hangs would keep the process from ending on the second signal. These threads are daemons.
+``call_soon_threadsafe`` (performance.md's 30 us against 20), and its threads are joined at interpreter exit,
+so a handler that hangs would keep the process from ending on the second signal. These threads are daemons.
 
-A thread that waits for the loop (a sync middleware around an async handler) does not count against ``workers``
-while it waits, or a pool full of such threads would wait for a thread forever. When it goes on, the thread that
-was started in its place ends as soon as nothing is left to do.
+A thread that waits for the loop (a sync middleware around an async handler) does not count against
+``workers`` while it waits, or a pool full of such threads would wait for a thread forever. When it goes on,
+the thread that was started in its place ends as soon as nothing is left to do.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class HandlerPool:
     async def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function in a thread and return what it returns.
 
-        It runs in a copy of this context, and what it sets there is set here when it is done: a ContextVar does
-        not show which thread a call took.
+        It runs in a copy of this context, and what it sets there is set here when it is done: a ContextVar
+        does not show which thread a call took.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
@@ -110,10 +110,12 @@ class HandlerPool:
                 _adopt(context)
 
     def wait_for(self, awaitable: Awaitable[Any]) -> Any:
-        """Await something on the loop, from a handler thread; raises RuntimeError on the loop's own thread."""
+        """Await something on the loop, from a handler thread; on the loop's own a RuntimeError."""
         if self._loop is None or _is_loop_here():
             _close(awaitable)
-            raise RuntimeError("a plain function cannot wait on the event loop's thread: make it an async def")
+            raise RuntimeError(
+                "a plain function cannot wait on the event loop's thread: make it an async def"
+            )
 
         async def result() -> Any:
             return await awaitable

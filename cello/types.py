@@ -1,8 +1,8 @@
 """Shared aliases and Protocols: what the layers promise each other.
 
-The exchange (docs/architecture.md) is the one contract between protocols and the application: an adapter calls
-``Dispatch.begin`` once per request and the verbs of the ``Exchange`` that it returns; the application answers
-through the verbs of ``Stream``.
+The exchange (docs/architecture.md) is the one contract between protocols and the application: an adapter
+calls ``Dispatch.begin`` once per request and the verbs of the ``Exchange`` that it returns; the application
+answers through the verbs of ``Stream``.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class Clock(Protocol):
 class Stream(Protocol):
     """What an adapter offers for the answer of one exchange.
 
-    Either ``respond`` once, or ``head``, any number of ``data``, then ``end``. After the exchange was cancelled
-    the dispatch core calls none of these.
+    Either ``respond`` once, or ``head``, any number of ``data``, then ``end``. After the exchange was
+    cancelled the dispatch core calls none of these.
     """
 
     def respond(self, status: int, fields: Fields, body: bytes, length: int) -> None:
         """Send a whole answer in one write.
 
-        ``length`` is the Content-Length to announce, -1 for none (204, 304); ``body`` is empty where the answer
-        has none (HEAD), whatever ``length`` says.
+        ``length`` is the Content-Length to announce, -1 for none (204, 304); ``body`` is empty where the
+        answer has none (HEAD), whatever ``length`` says.
         """
 
     def inform(self, status: int) -> None:

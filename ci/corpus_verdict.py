@@ -1,168 +1,195 @@
-"""Runs the HTTP/1.1 corpus against the tree it stands in, as fast as it can, and says which case fails first.
+"""Asks the HTTP/1.1 corpus of the tree in the current folder, in seconds, and names the first case that fails.
 
-A helper of prove_checks.py, in a process of its own because the tree it imports has been changed on purpose. Cases run
-in threads against one server. A case that fails is asked once more, alone, so that a busy machine is no
-proof; after the first one that fails again nothing more is asked. The verdict is one line of JSON:
+The other half of prove_checks.py, in a process of its own because the cello it imports was changed on purpose. Cases run
+in threads against one server; one that fails is asked again, alone and more patiently, so that a busy machine
+proves nothing. Nothing is asked behind a case that fails twice. The verdict is one line of JSON:
 
-    {"case": "host:host-missing", "manner": "whole", "complaints": ["..."]}    or    {"count": 2004}
+    {"case": "host:host-missing (whole)", "complaint": "...", "raised": ""}    or    {"count": 2126}
+
+Beside whole, the octets are cut on the server's side, where it is certain to happen: what a client sends octet by
+octet is joined again on its way.
 """
 
 from __future__ import annotations
 
 import json
-import time
-import random
 import logging
 import os
+import random
+import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cello
 import cello.server.h1
 from cello._speedups import H1Connection
-from tests.conformance.test_h1_corpus import CASES, LIMITS, SHORT, TIMED_CASES, name_of, splits_of
+from tests.conformance.test_h1_corpus import CASES, LIMITS, SHORT, TIMED_CASES, name_of
 from tests.kit import corpus_client
-from tests.kit.corpus import Case, corpus_app, run_case
-from tests.kit.corpus_client import LONG_PIECE_BYTES, SINGLE_OCTETS_UP_TO, Split, whole
-from tests.kit.corpus_judge import compare
+from tests.kit.answer_reader import AnswerReader
+from tests.kit.corpus import Case, Expected, corpus_app, script_of
+from tests.kit.corpus_client import Conversation, whole
+from tests.kit.corpus_judge import compare, matches
 from tests.kit.server import running_server
 
-PATIENCE_SECONDS = 1.0
-TIMED_PATIENCE_SECONDS = 4.0
 THREADS = 12
-
-Task = tuple[Case, Split]
-
-
-class Asker:
-    """Asks a server a list of cases, several at a time, until one fails."""
-
-    def __init__(self, address: tuple[str, int], tasks: Sequence[Task]) -> None:
-        self._address = address
-        self._tasks = iter(tasks)
-        self._lock = threading.Lock()
-        self._suspects: list[Task] = []
-
-    def first_failure(self, threads: int) -> tuple[Case, list[str]] | None:
-        """Return the first case that fails twice, with its complaints, or None."""
-        while True:
-            runners = [threading.Thread(target=self._ask_on, daemon=True) for _ in range(threads)]
-            for runner in runners:
-                runner.start()
-            for runner in runners:
-                runner.join()
-            if not self._suspects:
-                return None
-            for case, split in self._suspects:
-                complaints = self._complaints(case, split)
-                if complaints:
-                    return case, complaints
-            self._suspects.clear()
-
-    def _ask_on(self) -> None:
-        while not self._suspects:
-            with self._lock:
-                task = next(self._tasks, None)
-            if task is None:
-                return
-            if self._complaints(*task):
-                self._suspects.append(task)
-
-    def _complaints(self, case: Case, split: Split) -> list[str]:
-        try:
-            return compare(case, run_case(case, self._address, split))
-        except OSError as exc:
-            return [f"no connection: {exc}"]
-
-
-@contextmanager
-def watched() -> Iterator[list[str]]:
-    """Collect what the event loop reports as an error."""
-    found: list[str] = []
-
-    class Watch(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            exc = record.exc_info[1] if record.exc_info else None
-            found.append(f"{type(exc).__name__}: {exc}" if exc is not None else record.getMessage()[:200])
-
-    logger = logging.getLogger("asyncio")
-    logger.addHandler(Watch())
-    logging.getLogger("cello").addHandler(Watch())
-    logger.propagate = False
-    yield found
+CUT_BYTES = 4096  # of a connection; behind them the pieces are long
+LONG_PIECE_BYTES = 1000
+RETRY_FACTOR = 1.5
 
 
 class CutConnection(H1Connection):
-    """A connection that gets single octets, and pieces of 1000 behind the first 4096 octets.
-
-    Octets that a client sends one by one are joined on their way; here they are not.
-    """
+    """Gets all octets one by one."""
 
     def __init__(self, service: Any) -> None:
         super().__init__(service)
         self._taken_bytes = 0
+        self._source = random.Random(0)
 
     def data_received(self, data: bytes) -> None:
         position = 0
         while position < len(data):
-            size = 1 if self._taken_bytes < SINGLE_OCTETS_UP_TO else LONG_PIECE_BYTES
+            size = self.piece_bytes() if self._taken_bytes < CUT_BYTES else LONG_PIECE_BYTES
             super().data_received(data[position : position + size])
             self._taken_bytes += size
             position += size
 
-
-class ShortConnection(CutConnection):
-    def data_received(self, data: bytes) -> None:
-        position = 0
-        source = random.Random(len(data))
-        while position < len(data):
-            size = source.choice((1, 2, 3, 5, 11, 40)) if self._taken_bytes < SINGLE_OCTETS_UP_TO else source.randint(2, 5000)
-            H1Connection.data_received(self, data[position : position + size])
-            self._taken_bytes += size
-            position += size
+    def piece_bytes(self) -> int:
+        """Return the size of the next piece."""
+        return 1
 
 
-def phases() -> Iterator[tuple[str, list[Task], Any, float, int]]:
-    """Yield the manners in which the corpus is sent: those that find most come first."""
-    all_whole = [(case, whole) for case in CASES]
-    timed = [(case, whole) for case in TIMED_CASES]
-    yield "whole", all_whole, {}, PATIENCE_SECONDS, THREADS
-    yield "timed", timed, {"timeout": SHORT}, TIMED_PATIENCE_SECONDS, len(timed)
-    cello.server.h1.H1Connection = CutConnection
-    yield "octets", all_whole, {}, PATIENCE_SECONDS, THREADS
-    cello.server.h1.H1Connection = ShortConnection
-    yield "pieces", all_whole, {}, PATIENCE_SECONDS, THREADS
+class TornConnection(CutConnection):
+    """Gets its octets in pieces, short and long ones."""
+
+    def piece_bytes(self) -> int:
+        return self._source.choice((1, 2, 3, 5, 11, 40))
 
 
-def verdict() -> dict[str, Any]:
-    """Run everything and return what is to be said."""
-    count = 0
-    for manner, tasks, options, patience_seconds, threads in phases():
-        t=time.time()
-        corpus_client.CONVERSATION_SECONDS = patience_seconds
-        with running_server(corpus_app(), limits=LIMITS, **options) as server:
-            failure = Asker((server.host, server.port), tasks).first_failure(threads)
-            if failure is not None:
-                # The server may hang, so nobody waits for it to stop.
-                finish({"case": name_of(failure[0]), "manner": manner, "complaints": failure[1]})
-        count += len(tasks)
-        print(manner, len(tasks), time.time()-t, file=sys.stderr)
-    return {"count": count}
+class HastyConversation(Conversation):
+    """Does not wait for more once an answer came that the case does not expect."""
+
+    def __init__(self, sock: socket.socket, case: Case) -> None:
+        super().__init__(sock, AnswerReader(case.methods), whole, case.reads_late)
+        self._expected = [*case.expect, *[Expected((200,))] * case.trailing_count]
+
+    def _receive(self) -> None:
+        super()._receive()
+        statuses = [answer.status for answer in self._answers]
+        starts = range(len(self._expected), -1, -1)
+        if not self._end and not any(matches(self._expected[:end], statuses) for end in starts):
+            self._end = "another answer than was expected"
 
 
-def finish(said: dict[str, Any]) -> None:
-    """Say it and end the process, threads or not."""
-    print(json.dumps({**said, "raised": RAISED[:1]}), flush=True)
+def complaint_about(case: Case, address: tuple[str, int]) -> str:
+    """Ask a case; returns what is wrong first, or nothing."""
+    try:
+        with socket.create_connection(address, timeout=corpus_client.CONVERSATION_SECONDS) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setblocking(False)
+            conversation = HastyConversation(sock, case)
+            for step in script_of(case):
+                conversation.perform(step)
+            conversation.read_to_the_end()
+        return next(iter(compare(case, conversation.outcome())), "")
+    except OSError as exc:
+        return f"no connection: {exc}"
+
+
+@dataclass(frozen=True)
+class Manner:
+    """One way in which cases are asked; the second time they have RETRY_FACTOR times as long."""
+
+    name: str
+    cases: list[Case]
+    connection: type[Any]
+    patience_seconds: float
+    threads: int
+    options: dict[str, Any]
+
+
+MANNERS = (
+    Manner("whole", CASES, H1Connection, 0.8, THREADS, {}),
+    Manner("timed", TIMED_CASES, H1Connection, 2.5, len(TIMED_CASES), {"timeout": SHORT}),
+    Manner("cut", CASES, CutConnection, 0.8, THREADS, {}),
+    Manner("torn", CASES, TornConnection, 0.8, THREADS, {}),
+)
+
+
+class Asker:
+    """Asks one server the cases of a manner until one fails twice."""
+
+    def __init__(self, manner: Manner, address: tuple[str, int]) -> None:
+        self._manner = manner
+        self._address = address
+        self._cases = iter(manner.cases)
+        self._lock = threading.Lock()
+        self._suspects: list[Case] = []
+
+    def first_failure(self) -> tuple[Case, str] | None:
+        """Return the case that fails twice, with its complaint, or None."""
+        while True:
+            corpus_client.CONVERSATION_SECONDS = self._manner.patience_seconds
+            threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(self._manner.threads)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            if not self._suspects:
+                return None
+            corpus_client.CONVERSATION_SECONDS = RETRY_FACTOR * self._manner.patience_seconds
+            for case in self._suspects:
+                complaint = complaint_about(case, self._address)
+                if complaint:
+                    return case, complaint
+            self._suspects.clear()
+
+    def _ask(self) -> None:
+        while not self._suspects:
+            with self._lock:
+                case = next(self._cases, None)
+            if case is None:
+                return
+            if complaint_about(case, self._address):
+                self._suspects.append(case)
+
+
+class Watch(logging.Handler):
+    """Keeps the first exception that the event loop got from the server's code."""
+
+    raised = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and not self.raised:
+            self.raised = f"{type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
+
+
+def ask_all(servers: ExitStack) -> dict[str, Any]:
+    """Ask in every manner; returns the first failure, or how many times a case was in order."""
+    for manner in MANNERS:
+        cello.server.h1.H1Connection = manner.connection  # type: ignore[misc]
+        server = servers.enter_context(running_server(corpus_app(), limits=LIMITS, **manner.options))
+        failure = Asker(manner, (server.host, server.port)).first_failure()
+        if failure is not None:
+            return {"case": f"{name_of(failure[0])} ({manner.name})", "complaint": failure[1]}
+    return {"count": sum(len(manner.cases) for manner in MANNERS)}
+
+
+def main() -> None:
+    """Say the verdict and end the process at once, servers or not: they may hang."""
+    here = Path.cwd().resolve()
+    if not Path(cello.__file__).is_relative_to(here) or cello.IMPLEMENTATION != "pure":
+        sys.exit(f"expected the pure cello of {here}, got the {cello.IMPLEMENTATION} one of {cello.__file__}")
+    watch = Watch()
+    logging.getLogger("asyncio").addHandler(watch)
+    logging.getLogger("cello").addHandler(logging.NullHandler())
+    servers = ExitStack()
+    print(json.dumps({**ask_all(servers), "raised": watch.raised}), flush=True)
     os._exit(0)
 
 
 if __name__ == "__main__":
-    here = Path.cwd().resolve()
-    if not Path(cello.__file__).is_relative_to(here) or cello.IMPLEMENTATION != "pure":
-        sys.exit(f"corpus_verdict: expected the pure cello of {here}, got {cello.IMPLEMENTATION} {cello.__file__}")
-    with watched() as RAISED:
-        finish(verdict())
+    main()

@@ -1,7 +1,4 @@
-"""The smallest application: run it, open the page, edit it.
-
-    python examples/hello.py --port 8080
-"""
+"""The smallest application: run ``python examples/hello.py --port 8080``, open the page, edit it."""
 
 from cello import App, Response
 
@@ -18,7 +15,8 @@ PAGE = """<!doctype html>
   code { font-size: .95em }
 </style>
 <h1>It plays.</h1>
-<p>This page is <code>index()</code> in <code>examples/hello.py</code>. Edit it, start it again, and reload.</p>
+<p>This page is <code>index()</code> in <code>examples/hello.py</code>.
+   Edit it, start it again, and reload.</p>
 <p>JSON: <a href="/hello/world">/hello/world</a></p>
 </html>
 """

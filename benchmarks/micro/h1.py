@@ -1,7 +1,9 @@
-"""What one request costs between the transport and the handler, without a socket: ``python -m benchmarks.micro.h1``.
+"""What one request costs between the transport and the handler, without a socket.
 
-A connection is driven through ``data_received`` with a transport that only counts, so that parse, dispatch, handler,
-JSON and serialization are all that is timed. Quote the minimum; compare with CELLO_NO_EXTENSIONS=1.
+``python -m benchmarks.micro.h1``
+
+A connection is driven through ``data_received`` with a transport that only counts, so that parse, dispatch,
+handler, JSON and serialization are all that is timed. Quote the minimum; compare with CELLO_NO_EXTENSIONS=1.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """All that is compiled, and the only place that chooses between the twins.
 
-The compiled modules are taken unless ``CELLO_NO_EXTENSIONS`` is set or the install has none of them (a pure wheel).
-An install that has them but cannot load them is broken, and says so with the import's own error.
+The compiled modules are taken unless ``CELLO_NO_EXTENSIONS`` is set or the install has none of them (a pure
+wheel). An install that has them but cannot load them is broken, and says so with the import's own error.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ else:
 __all__ = [
     "IMPLEMENTATION",
     "INLINE",
-    "TASK",
     "MAX_QUERY_FIELDS",
+    "TASK",
     "THREAD",
     "AnswerStream",
     "Dispatcher",

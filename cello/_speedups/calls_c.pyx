@@ -1,7 +1,8 @@
 """Calling a handler in a context of its own, and the clock that watches it, in C; the twin of calls_py.
 
-PERF: entering a context through the C API takes 300 instructions less than Context.run, and the kernel's coarse
-clock (resolution 1 to 10 ms, read without a system call) 150 less than time.monotonic, twice a request.
+PERF: entering a context through the C API takes 300 instructions less than Context.run, and the kernel's
+coarse clock (resolution 1 to 10 ms, read without a system call) 150 less than time.monotonic, twice a
+request.
 """
 
 from cpython.contextvars cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit

@@ -31,7 +31,8 @@ cdef class Dispatcher:
     cpdef object answer_inline(self, Endpoint endpoint, Request request, AnswerStream stream, object exchange)
     @cython.locals(body=bytes)
     cdef bytes _encode(self, object result)
-    cdef object _settle_inline(self, Endpoint endpoint, Request request, AnswerStream stream, object exchange, object result, object context)
+    cdef object _settle_inline(self, Endpoint endpoint, Request request, AnswerStream stream, object exchange,
+                               object result, object context)
     cdef object _begin_exchange(self, Endpoint endpoint, Request request, AnswerStream stream)
 
 @cython.final

@@ -1,12 +1,13 @@
 """The dispatch core's hot half: from a request to its endpoint, its lane and its answer.
 
-Strategy. A request without a body whose endpoint runs on the loop's thread is answered inside ``begin``: match, call,
-encode, respond, with no object made besides the context. Whatever has to wait (for a body, for a thread, for a
-coroutine, for a reader) gets an ``Exchange``, which lives until its answer is out or its client is gone.
+Strategy. A request without a body whose endpoint runs on the loop's thread is answered inside ``begin``:
+match, call, encode, respond, with no object made besides the context. Whatever has to wait (for a body, for a
+thread, for a coroutine, for a reader) gets an ``Exchange``, which lives until its answer is out or its client
+is gone.
 
-Invariants. ``begin`` never raises. An exchange answers at most once: ``is_done`` is set by whoever answers, cancels or
-expires it, and every late result is dropped against it. The verbs of the stream are called on the loop's thread
-only, and never after ``is_done`` was set by ``cancel``.
+Invariants. ``begin`` never raises. An exchange answers at most once: ``is_done`` is set by whoever answers,
+cancels or expires it, and every late result is dropped against it. The verbs of the stream are called on the
+loop's thread only, and never after ``is_done`` was set by ``cancel``.
 
 The cold half (error pages, conversion of results, the thread pool, the log) is ``core``, handed in by
 cello/dispatch.py.
@@ -66,8 +67,8 @@ class Endpoint:
 class Dispatcher:
     """The callable end of the exchange contract, one per running application.
 
-    ``match(method, raw_path)`` gives ``(route, params)`` or None; a route's ``call`` is its Endpoint. ``encode`` gives JSON octets, unchecked for NaN.
-    ``unmatched`` is the Endpoint for everything else.
+    ``match(method, raw_path)`` gives ``(route, params)`` or None; a route's ``call`` is its Endpoint.
+    ``encode`` gives JSON octets, unchecked for NaN. ``unmatched`` is the Endpoint for everything else.
     """
 
     __slots__ = ("app", "core", "encode", "match", "unmatched")
@@ -111,9 +112,10 @@ class Dispatcher:
                         exchange.is_done = True
                     stream.respond(200, JSON_FIELDS, body, len(body))
                     return None
-        except BaseException as exc:  # the boundary: whatever a handler raises becomes an answer
+        except BaseException as exc:  # noqa: BLE001 - the boundary: what a handler raises becomes an answer
             result = self.core.failure(request, exc)
         if coarse_seconds() - started >= endpoint.timeout_seconds:
+            self.core.discard(result)
             result = self.core.overdue(request, coarse_seconds() - started)
         return self._settle_inline(endpoint, request, stream, exchange, result, context)
 
@@ -170,8 +172,8 @@ class Dispatcher:
 class Exchange:
     """One request whose answer has to wait for something.
 
-    ``is_complete``: the body has come whole. ``is_done``: answered, cancelled or expired; nothing more is sent.
-    ``has_begun``: the head of a streamed answer is out.
+    ``is_complete``: the body has come whole. ``is_done``: answered, cancelled or expired; nothing more is
+    sent. ``has_begun``: the head of a streamed answer is out.
     """
 
     __slots__ = (
@@ -288,7 +290,7 @@ class Exchange:
             self._dispatcher.core.run_in_thread(self)
 
     def spawn(self, coroutine: Any) -> None:
-        """Run a coroutine of this exchange as a task, in the request's context: the handler's where one ran."""
+        """Run a coroutine as a task, in the request's context: the handler's where one ran."""
         if self.started_at == 0.0:
             self.started_at = monotonic()
         if self.context is None:
@@ -310,7 +312,7 @@ class Exchange:
                 self.is_done = True
                 self.stream.respond(200, JSON_FIELDS, body, len(body))
                 return
-        except BaseException as exc:  # the boundary: whatever a handler raises becomes an answer
+        except BaseException as exc:  # noqa: BLE001 - the boundary: what a handler raises becomes an answer
             if self.is_done:
                 core.note_late(self, exc)
                 return

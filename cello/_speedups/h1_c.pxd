@@ -8,7 +8,8 @@ from cello._speedups.request_c cimport Request, make_request
 from cello._speedups.stream_c cimport AnswerStream
 from cello._speedups.wire_c cimport chunk as render_chunk, render
 
-cdef int BODY, BY_CLOSE, BY_LENGTH, CHUNKED, CLOSED, COMPLETE, END, HEAD, IDLE, LINGER, NO_BODY, NOTHING, OPEN, PIECE
+cdef int BODY, BY_CLOSE, BY_LENGTH, CHUNKED, CLOSED, COMPLETE, END, HEAD, IDLE, LINGER, NO_BODY, NOTHING, OPEN
+cdef int PIECE
 cdef Py_ssize_t BACKLOG_BYTES, DISCARD_BYTES, LARGE_BODY_BYTES, LINGER_BYTES, OUTPUT_BYTES
 cdef double LINGER_SECONDS, STOP_SECONDS
 
@@ -48,6 +49,8 @@ cdef class H1Connection(AnswerStream):
     cdef MessageReader _reader
     cdef object _request
     cdef Py_ssize_t _stalled_bytes
+    cdef Py_ssize_t _unread_bytes
+    cdef double _unread_since
     cdef bint _wants_body_paused
     cdef object _write_out
     cdef public double began_at
@@ -98,8 +101,10 @@ cdef class H1Connection(AnswerStream):
     @cython.locals(output=list, data=bytes)
     cdef _flush(self)
     cdef _answer_done(self)
-    @cython.locals(service=Service)
     cdef _next_message(self)
+    @cython.locals(service=Service)
+    cdef _rest(self)
+    @cython.locals(service=Service, reader=MessageReader, has_more_coming=bint, seconds=double)
     cdef _close_in_steps(self)
     cdef _close(self)
     cdef _abort(self)
@@ -107,3 +112,4 @@ cdef class H1Connection(AnswerStream):
     cpdef expire(self)
     cdef _expire_idle(self, object transport)
     cdef _expire_stall(self, object transport)
+    cdef _expire_unread(self, object transport)

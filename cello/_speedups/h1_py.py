@@ -1,11 +1,11 @@
 """HTTP/1.1: one connection, from what its reader reports to exchanges and back (RFC 9112).
 
 One exchange runs at a time. Octets behind the current message wait unparsed until its answer is out; above
-BACKLOG_BYTES of them reading pauses. An answer may come before its message is whole: the rest is read and dropped.
-Answers given during one ``data_received`` leave in one write.
+BACKLOG_BYTES of them reading pauses. An answer may come before its message is whole: the rest is read and
+dropped. Answers given during one ``data_received`` leave in one write.
 
-Phases of a connection (``phase``):  OPEN -> LINGER -> CLOSED. While it is OPEN, the state of its reader says the rest:
-IDLE between two messages, COMPLETE while a whole message waits for its answer.
+Phases of a connection (``phase``):  OPEN -> LINGER -> CLOSED. While it is OPEN, the state of its reader says
+the rest: IDLE between two messages, COMPLETE while a whole message waits for its answer.
 
 What runs once a connection or on errors only goes through ``service``: the callables and settings that all
 connections of a process share.
@@ -53,9 +53,9 @@ STOP_SECONDS = 1.0  # for what is idle or half sent when the server stops
 class Service:
     """What all HTTP/1.1 connections of a process share: callables, settings, the coarse clock.
 
-    ``now`` is monotonic seconds as of the last tick, ``tick_seconds`` the distance of two ticks, which is added to
-    every deadline so that none is early; ``common*`` are the Date and Server lines, rendered once a second. A
-    timeout that is off is infinite.
+    ``now`` is monotonic seconds as of the last tick, ``tick_seconds`` the distance of two ticks, which is
+    added to every deadline so that none is early; ``common*`` are the Date and Server lines, rendered once a
+    second. A timeout that is off is infinite.
     """
 
     __slots__ = (
@@ -134,6 +134,8 @@ class H1Connection(AnswerStream):
         "_reader",
         "_request",
         "_stalled_bytes",
+        "_unread_bytes",
+        "_unread_since",
         "_wants_body_paused",
         "_write_out",
         "began_at",
@@ -167,6 +169,8 @@ class H1Connection(AnswerStream):
         self._output_bytes = 0
         self._dropped_bytes = 0
         self._stalled_bytes = 0
+        self._unread_bytes = 0
+        self._unread_since = 0.0
         self._is_corked = False
         self._is_eof = False
         self._is_fresh = True
@@ -269,8 +273,10 @@ class H1Connection(AnswerStream):
         self._is_write_paused = False
         self.stall_deadline = inf
         self._wake_drain()
-        if self.phase == OPEN and self._reader.state == IDLE and not self._is_corked:
-            self._resume()
+        if self.phase == OPEN and self._reader.state == IDLE:
+            self._rest()  # who still reads the last answer is not idle
+            if not self._is_corked:
+                self._resume()
 
     # Reading.
 
@@ -305,7 +311,9 @@ class H1Connection(AnswerStream):
     def _note_start(self) -> None:
         """A request's first octet is here."""
         service = self.service
-        if self._is_fresh:
+        if service.is_stopping:
+            self.deadline = service.now + STOP_SECONDS + service.tick_seconds
+        elif self._is_fresh:
             self._is_fresh = False
         else:
             self.deadline = service.now + service.request_seconds + service.tick_seconds
@@ -350,7 +358,9 @@ class H1Connection(AnswerStream):
 
     def _pace(self) -> None:
         """Pause or resume reading, whichever the backlog and the exchange's body ask for."""
-        wants_pause = self._wants_body_paused or (self._backlog is not None and len(self._backlog) > BACKLOG_BYTES)
+        wants_pause = self._wants_body_paused or (
+            self._backlog is not None and len(self._backlog) > BACKLOG_BYTES
+        )
         if self.phase != OPEN:
             wants_pause = False
         if wants_pause == self._is_reading_paused or self.transport is None or self._is_eof:
@@ -394,6 +404,8 @@ class H1Connection(AnswerStream):
         if not reader.is_whole:
             request.has_body = True
             request.expects_continue = reader.expect is not None and reader.is_http_11
+            if self.service.is_stopping:
+                self.deadline = self.service.now + self.service.request_seconds + self.service.tick_seconds
             if reader.method == "TRACE":
                 self._is_keep_alive = False  # RFC 9110 9.3.8: its client must not send content
         exchange = self.service.dispatcher.begin(request, self)
@@ -490,7 +502,9 @@ class H1Connection(AnswerStream):
         """Decide whether the connection stays open after this answer; returns the lines all answers have."""
         service = self.service
         if self._is_keep_alive:
-            if service.is_stopping or (self._is_eof and self._backlog is None and not self._reader.has_input_behind):
+            if service.is_stopping or (  # noqa: SIM114 - first the connection's reasons, then the message's
+                self._is_eof and self._backlog is None and not self._reader.has_input_behind
+            ):
                 self._is_keep_alive = False
             elif status == 413 or not (self._reader.is_whole or self._may_discard()):
                 self._is_keep_alive = False
@@ -624,37 +638,45 @@ class H1Connection(AnswerStream):
         self._request = None
         self._reset()
         self._reader.next_message()
-        self.idle_since = self.service.now
-        if self.service.is_stopping:
-            self.deadline = self.idle_since + STOP_SECONDS
-        else:
-            self.deadline = self.idle_since + self.service.keep_alive_seconds + self.service.tick_seconds
+        self._rest()
         if not self._is_corked:
             self._resume()
 
-    def _close_in_steps(self) -> None:
-        """Close so that the client can read the answer: end our side, read and drop for a bounded time and size.
+    def _rest(self) -> None:
+        """Wait for the next request: for keep_alive_timeout, or a second when the server stops."""
+        service = self.service
+        self.idle_since = service.now
+        self._unread_bytes = 0
+        if service.is_stopping:
+            self.deadline = service.now + STOP_SECONDS + service.tick_seconds
+        else:
+            self.deadline = service.now + service.keep_alive_seconds + service.tick_seconds
 
-        A plain close while octets of the client are still unread would reset the connection and could destroy an
-        answer that is on its way (RFC 9112 9.6).
+    def _close_in_steps(self) -> None:
+        """Close so that the client can read the answer: end our side, read and drop within bounds.
+
+        A plain close while octets of the client are still unread would reset the connection and could destroy
+        an answer that is on its way (RFC 9112 9.6).
         """
         if self.phase != OPEN:
             return
         self._flush()
+        service, reader, transport = self.service, self._reader, self.transport
+        has_more_coming = not reader.is_whole or reader.has_input_behind or self._backlog is not None
         self.phase = LINGER
         self._backlog = None
         self._request = None
         self.exchange = None
-        self.deadline = self.service.now + LINGER_SECONDS + self.service.tick_seconds
-        transport = self.transport
+        self._unread_bytes = 0
+        seconds = STOP_SECONDS if service.is_stopping else LINGER_SECONDS
+        self.deadline = service.now + seconds + service.tick_seconds
         if transport is None:
             return
-        if self._is_eof:
-            transport.close()
-            return
         self._pace()
-        if transport.can_write_eof():
+        if transport.can_write_eof() and not self._is_eof:
             transport.write_eof()
+        elif self._is_eof or not has_more_coming:  # TLS has no half-close: nothing of the client's can be unread
+            transport.close()
 
     def _close(self) -> None:
         self._flush()
@@ -676,8 +698,11 @@ class H1Connection(AnswerStream):
         transport = self.transport
         if transport is None:
             return
-        if self.stall_deadline <= now or (self.phase == LINGER and transport.get_write_buffer_size()):
+        if self.stall_deadline <= now:
             self._expire_stall(transport)
+            return
+        if (self.phase == LINGER or self._reader.state == IDLE) and transport.get_write_buffer_size():
+            self._expire_unread(transport)
             return
         self.deadline = inf
         state = self._reader.state
@@ -700,25 +725,32 @@ class H1Connection(AnswerStream):
             self._close_in_steps()
 
     def _expire_idle(self, transport: Any) -> None:
-        if transport.get_write_buffer_size():
-            self._abort()
-        else:
-            self._close()
-            self.deadline = self.service.now + LINGER_SECONDS
+        self._close()
+        self.deadline = self.service.now + LINGER_SECONDS
 
     def _expire_stall(self, transport: Any) -> None:
         """A reader that takes some octets goes on; one that takes none is cut off."""
         size = transport.get_write_buffer_size()
-        if 0 < size < self._stalled_bytes or (size and self._stalled_bytes == 0):
+        if 0 < size < self._stalled_bytes:
             self._stalled_bytes = size
-            deadline = self.service.now + self.service.stall_seconds + self.service.tick_seconds
-            if self.phase == LINGER:
-                self.deadline = deadline
-            self.stall_deadline = deadline if self._is_write_paused else inf
+            self.stall_deadline = self.service.now + self.service.stall_seconds + self.service.tick_seconds
             return
         self.service.note(self, "write stall")
         self._cancel("the client stopped reading")
         self._abort()
+
+    def _expire_unread(self, transport: Any) -> None:
+        """An answer is out, but not all of it is read: look again every second while the client takes some."""
+        now = self.service.now
+        size = transport.get_write_buffer_size()
+        if not self._unread_bytes or size < self._unread_bytes:
+            self._unread_bytes = size
+            self._unread_since = now
+        elif now - self._unread_since > self.service.stall_seconds:
+            self.service.note(self, "write stall")
+            self._abort()
+            return
+        self.deadline = now + STOP_SECONDS
 
     def is_idle(self) -> bool:
         """Tell whether the connection waits for a request and nothing of one has come."""
@@ -732,7 +764,7 @@ class H1Connection(AnswerStream):
     def stop(self) -> None:
         """The server stops: what is idle or half sent has a second left, the rest finishes."""
         if self.phase == OPEN and self._reader.state < BODY:
-            deadline = self.service.now + STOP_SECONDS
+            deadline = self.service.now + STOP_SECONDS + self.service.tick_seconds
             if deadline < self.deadline:
                 self.deadline = deadline
 

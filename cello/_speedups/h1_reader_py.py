@@ -1,19 +1,21 @@
 """Reading HTTP/1.1 requests off a connection, one at a time and without I/O (RFC 9112).
 
-Strategy. httptools parses; this module decides what it is fed. It never gets an octet past the end of the message
-that is being read: a head ends at the first CRLF CRLF, a body of known length is counted, and a chunked message
-can end only at a CRLF CRLF, so pieces are cut there. That gives what the parser itself cannot: reading stops
-exactly between two messages, nothing behind a refused message is ever parsed, and the request line can be looked
-at as it came, before the parser lets ``RTSP/1.0`` or two spaces through.
+Strategy. httptools parses; this module decides what it is fed. It never gets an octet past the end of the
+message that is being read: a head ends at the first CRLF CRLF, a body of known length is counted, and a
+chunked message can end only at a CRLF CRLF, so pieces are cut there. That gives what the parser itself
+cannot: reading stops exactly between two messages, nothing behind a refused message is ever parsed, and the
+request line can be looked at as it came, before the parser lets ``RTSP/1.0`` or two spaces through.
 
 ``read`` takes octets until something has happened, and says what in ``event``:
 
-    NOTHING   all octets are taken, more are needed         HEAD   the head is in order; a body may follow
-    PIECE     octets of the body are in ``pieces``          END    the message is whole; ``pieces`` may hold its last
+    NOTHING   all octets are taken, more are needed
+    HEAD      the head is in order; a body may follow
+    PIECE     octets of the body are in ``pieces``
+    END       the message is whole; ``pieces`` may hold its last
     REFUSED   ``fault`` says why; nothing more is read
 
-States (``state``):  IDLE -> LINE -> FIELDS -> BODY -> COMPLETE, and back to IDLE by ``next_message``; a whole head in
-one piece goes straight from IDLE to BODY or COMPLETE.
+States (``state``):  IDLE -> LINE -> FIELDS -> BODY -> COMPLETE, and back to IDLE by ``next_message``; a whole
+head in one piece goes straight from IDLE to BODY or COMPLETE.
 
 What happens does not depend on how the octets were split. A request line is therefore held until it is whole.
 """
@@ -52,8 +54,8 @@ class StopParsing(Exception):
 class ReaderSettings:
     """What all readers of a process share.
 
-    ``make_parser(callbacks)`` gives an httptools request parser, ``parser_upgrade`` is the exception by which it reports an
-    upgrade, ``max_fields`` bounds header and trailer fields together.
+    ``make_parser(callbacks)`` gives an httptools request parser, ``parser_upgrade`` is the exception by which
+    it reports an upgrade, ``max_fields`` bounds header and trailer fields together.
     """
 
     __slots__ = ("make_parser", "max_fields", "parser_upgrade", "scan")
@@ -68,8 +70,8 @@ class ReaderSettings:
 class MessageReader:
     """Reads one request after the other; also the object that the parser calls back.
 
-    Of the message that is being read: ``head[fields_at:head_size]`` are its field lines, ``authority`` is that of the target or
-    Host's, ``content_length`` is None where none was announced.
+    Of the message that is being read: ``head[fields_at:head_size]`` are its field lines, ``authority`` is
+    that of the target or Host's, ``content_length`` is None where none was announced.
     """
 
     __slots__ = (
@@ -79,11 +81,11 @@ class MessageReader:
         "_extension_bytes",
         "_feed_parser",
         "_field_count",
-        "_head",
         "_has_percent",
+        "_head",
+        "_is_body_open",
         "_is_chunk_empty",
         "_is_chunk_open",
-        "_is_body_open",
         "_is_chunked",
         "_is_origin_form",
         "_is_parser_spent",
@@ -184,7 +186,9 @@ class MessageReader:
         if state == IDLE:
             position = self._read_start(data, position)
         elif state == BODY:
-            position = self._read_chunks(data, position) if self._is_chunked else self._read_counted(data, position)
+            position = (
+                self._read_chunks(data, position) if self._is_chunked else self._read_counted(data, position)
+            )
         elif state == FIELDS:
             position = self._read_fields(data, position)
         elif state == LINE:
@@ -314,7 +318,7 @@ class MessageReader:
         return stop
 
     def _find_end(self, data: bytes, position: int, limit: int) -> int:
-        """Return the position behind the next CRLF CRLF before ``limit``, also one that began in earlier octets."""
+        """Return the position behind the next CRLF CRLF, also one that began in earlier octets, or -1."""
         last = self._last_octets
         if last:
             joint = last + data[position : position + 3]
@@ -384,6 +388,7 @@ class MessageReader:
                 self._is_chunked = True
                 self._open_body(b"transfer-encoding: chunked")
             return fault
+        assert scan.content_length is not None  # with neither of the two there is no framing to check
         length = check_content_length(scan.content_length)
         if isinstance(length, Fault):
             return length
@@ -412,9 +417,9 @@ class MessageReader:
     def _open_body(self, framing: bytes) -> None:
         """Go on with a parser of the body's own, which is told its framing.
 
-        A chunked body has one because its trailers are wanted as callbacks, which fields are not. A message that asks
-        for an upgrade has one because httptools ended it at its head, body or not; it is taken as if it had asked for
-        none (RFC 9110 7.8).
+        A chunked body has one because its trailers are wanted as callbacks, which fields are not. A message
+        that asks for an upgrade has one because httptools ended it at its head, body or not; it is taken as
+        if it had asked for none (RFC 9110 7.8).
         """
         self.is_whole = False
         callbacks = SimpleNamespace(
@@ -434,9 +439,9 @@ class MessageReader:
     def _read_counted(self, data: bytes, position: int) -> int:
         """Feed a body of known length."""
         size = len(data)
-        stop = position + self._body_left
-        if stop > size:
-            stop = size
+        stop = size
+        if self._body_left < size - position:  # the sum alone could pass 2**63, which wraps around in C
+            stop = position + self._body_left
         self._body_left -= stop - position
         self.has_input_behind = stop < size
         if self._feed(data if position == 0 and stop == size else data[position:stop]):

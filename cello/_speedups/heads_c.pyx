@@ -225,7 +225,7 @@ cdef struct FieldLine:
 
 
 cdef const char* next_field(const char* at, const char* stop, FieldLine* line) noexcept:
-    """Find the next field line at or behind ``at``; returns the position behind it, or NULL when there is none."""
+    """Find the next field line at or behind ``at``; returns the position behind it, or NULL."""
     cdef const char* end
     cdef const char* colon
     cdef const char* first
@@ -259,7 +259,9 @@ cpdef list split_fields(bytes head, Py_ssize_t start, Py_ssize_t stop):
         at = next_field(at, last, &line)
         if at == NULL:
             return fields
-        fields.append((lowered(line.name, line.name_size), PyBytes_FromStringAndSize(line.value, line.value_size)))
+        fields.append(
+            (lowered(line.name, line.name_size), PyBytes_FromStringAndSize(line.value, line.value_size))
+        )
 
 
 cpdef bint is_own(bytes name) except -1:

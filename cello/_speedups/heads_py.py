@@ -1,12 +1,12 @@
 """Looking at the head of a message before the parser gets it; the pure twin of heads_c.
 
-``HeadScan.scan`` finds the request line and the end of the header section, and splits the line at its two spaces. It
-decides nothing that a parser decides: what is not plainly ``method SP target SP HTTP/1.0 or 1.1`` is LINE_BAD, and
-fault_of_line (h1_rules) says why. ``scan_fields`` and ``split_fields`` look at a header section that the parser has
-accepted. The scan is one object per process, overwritten by every call.
+``HeadScan.scan`` finds the request line and the end of the header section, and splits the line at its two
+spaces. It decides nothing that a parser decides: what is not plainly ``method SP target SP HTTP/1.0 or 1.1``
+is LINE_BAD, and fault_of_line (h1_rules) says why. ``scan_fields`` and ``split_fields`` look at a header
+section that the parser has accepted. The scan is one object per process, overwritten by every call.
 
-PERF: httptools would hand over every field as two objects by a call of its own, wanted or not: 700 instructions a
-field. Found here, a field costs 40 until a handler asks for the headers.
+PERF: httptools would hand over every field as two objects by a call of its own, wanted or not: 700
+instructions a field. Found here, a field costs 40 until a handler asks for the headers.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ _OWN = frozenset((b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"
 class HeadScan:
     """What a scan found.
 
-    ``line_end`` and ``end`` are positions in the data: of the line's CRLF, and behind the CRLF CRLF. ``target`` is the
-    whole request target; where it is a path (``is_origin_form``), ``raw_path`` and ``raw_query`` are its parts. From
-    ``field_count`` on: what ``scan_fields`` found, None where a field is not there, joined by commas where it is repeated.
+    ``line_end`` and ``end`` are positions in the data: of the line's CRLF, and behind the CRLF CRLF.
+    ``target`` is the whole request target; where it is a path (``is_origin_form``), ``raw_path`` and
+    ``raw_query`` are its parts. From ``field_count`` on: what ``scan_fields`` found, None where a field is
+    not there, joined by commas where it is repeated.
     """
 
     __slots__ = (
@@ -92,23 +93,37 @@ class HeadScan:
     def scan_fields(self, head: bytes, start: int, stop: int) -> None:
         """Count the field lines of ``head[start:stop]`` and keep those that steer HTTP/1.1."""
         self._forget_fields()
-        for name, value in split_fields(head, start, stop):
-            self.field_count += 1
-            if name == b"host":
-                self.host = value
-                self.host_count += 1
-            elif name == b"connection":
-                self.connection = _joined(self.connection, value)
-            elif name == b"content-length":
-                self.content_length = value
-            elif name == b"transfer-encoding":
-                self.transfer_encoding = _joined(self.transfer_encoding, value)
-            elif name == b"expect":
-                self.expect = _joined(self.expect, value)
-            elif name == b"upgrade":
-                self.has_upgrade = True
-            elif name == b"proxy-connection":  # llhttp takes it for Connection
-                self.has_proxy_connection = True
+        count = 0
+        for line in head[start:stop].split(b"\r\n"):
+            name, colon, value = line.partition(b":")
+            if colon:
+                count += 1
+                note = _NOTES.get(name.lower())
+                if note is not None:
+                    note(self, value.strip(b" \t"))
+        self.field_count = count
+
+    def _note_host(self, value: bytes) -> None:
+        self.host = value
+        self.host_count += 1
+
+    def _note_connection(self, value: bytes) -> None:
+        self.connection = _joined(self.connection, value)
+
+    def _note_content_length(self, value: bytes) -> None:
+        self.content_length = value
+
+    def _note_transfer_encoding(self, value: bytes) -> None:
+        self.transfer_encoding = _joined(self.transfer_encoding, value)
+
+    def _note_expect(self, value: bytes) -> None:
+        self.expect = _joined(self.expect, value)
+
+    def _note_upgrade(self, value: bytes) -> None:
+        self.has_upgrade = True
+
+    def _note_proxy_connection(self, value: bytes) -> None:
+        self.has_proxy_connection = True
 
     def _split_line(self, data: bytes, start: int, stop: int) -> bool:
         space = data.find(b" ", start, stop)
@@ -119,7 +134,12 @@ class HeadScan:
         method = METHODS.get(data[start:space])
         target = data[space + 1 : version_at]
         self.is_http_11 = version == b" HTTP/1.1"
-        if method is None or not (self.is_http_11 or version == b" HTTP/1.0") or b" " in target or b"#" in target:
+        if (
+            method is None
+            or not (self.is_http_11 or version == b" HTTP/1.0")
+            or b" " in target
+            or b"#" in target
+        ):
             return False
         self.method = method
         self.target = target
@@ -130,12 +150,23 @@ class HeadScan:
         return True
 
 
+_NOTES = {
+    b"host": HeadScan._note_host,
+    b"connection": HeadScan._note_connection,
+    b"content-length": HeadScan._note_content_length,
+    b"transfer-encoding": HeadScan._note_transfer_encoding,
+    b"expect": HeadScan._note_expect,
+    b"upgrade": HeadScan._note_upgrade,
+    b"proxy-connection": HeadScan._note_proxy_connection,  # llhttp takes it for Connection
+}
+
+
 def _joined(before: bytes | None, value: bytes) -> bytes:
     return value if before is None else before + b"," + value
 
 
 def split_fields(head: bytes, start: int, stop: int) -> list[tuple[bytes, bytes]]:
-    """Split the field lines of a header section that the parser has accepted: lower-case names, trimmed values.
+    """Split a header section that the parser has accepted into fields: lower-case names, trimmed values.
 
     ``head[start:stop]`` are whole lines, up to and with the empty line that ends the section.
     """

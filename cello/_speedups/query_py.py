@@ -6,7 +6,7 @@ PERF: compiled from this one source: reading one parameter of a request takes 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 from .octets_py import split_pairs
@@ -66,7 +66,7 @@ class QueryParams:
         found: str = self._indexed()[name]
         return found
 
-    def __await__(self) -> Iterator[Any]:
+    def __await__(self) -> Generator[Any, None, QueryParams]:
         """Return itself: ``await request.form()`` and ``request.form()`` are the same."""
         yield from ()
         return self

@@ -1,9 +1,9 @@
 """The request as handlers see it: raw octets, decoded when asked for.
 
-An adapter fills the raw members (``method`` to ``client``) and the dispatch core the rest. Most handlers read one
-or two things of a request, so nothing is parsed before it is asked for, and what was parsed is kept. Everything
-here walks objects; the decoders for queries, cookies, forms and JSON live above and are handed in by
-``install_decoders``, since this package imports nothing above the lowest layer.
+An adapter fills the raw members (``method`` to ``client``) and the dispatch core the rest. Most handlers read
+one or two things of a request, so nothing is parsed before it is asked for, and what was parsed is kept.
+Everything here walks objects; the decoders for queries, cookies, forms and JSON live above and are handed in
+by ``install_decoders``, since this package imports nothing above the lowest layer.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def install_decoders(**decoders: Callable[..., Any]) -> None:
 class Request:
     """One HTTP request.
 
-    ``method`` is upper case; ``raw_path`` and ``raw_query`` are octets as they came; ``params`` are the values of the
-    route's parameters, converted to their types; ``client`` is ``(address, port)`` or None; ``context`` is a dict
-    of this request's own, for middleware to hand things to handlers.
+    ``method`` is upper case; ``raw_path`` and ``raw_query`` are octets as they came; ``params`` are the
+    values of the route's parameters, converted to their types; ``client`` is ``(address, port)`` or None;
+    ``context`` is a dict of this request's own, for middleware to hand things to handlers.
     """
 
     __slots__ = (
@@ -247,9 +247,8 @@ class Request:
         """Return the fields of an urlencoded form; ``await request.form()`` works as well."""
         if self._form is None:
             if not self.is_form():
-                raise HTTPError(
-                    415, f"expected an application/x-www-form-urlencoded body, got {self._media_type() or 'no type'}"
-                )
+                got = self._media_type() or "no type"
+                raise HTTPError(415, f"expected an application/x-www-form-urlencoded body, got {got}")
             self._form = _decoders["form"](self.body())
         return self._form
 
@@ -301,10 +300,11 @@ def make_request(
 ) -> Request:
     """Make a request; the one way to make it.
 
-    ``fields`` are the header fields, or None where they stand as lines in ``head[fields_at:head_size]``, from which they
-    are taken when they are asked for.
+    ``fields`` are the header fields, or None where they stand as lines in ``head[fields_at:head_size]``, from
+    which they are taken when they are asked for.
 
-    PERF: a function and not ``__init__``, which compiled would pack its arguments into a tuple first: 90 ns less.
+    PERF: a function and not ``__init__``, which compiled would pack its arguments into a tuple first: 90 ns
+    less.
     """
     request = Request.__new__(Request)
     request.method = method

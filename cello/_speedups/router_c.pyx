@@ -1,4 +1,4 @@
-"""The router's trie, walked over the octets of the path, in C; the twin of router_py, which argues the design.
+"""The router's trie, walked over the octets of the path, in C; router_py, its twin, argues the design.
 
 What is different here: the path is not split into texts. A walk goes from separator to separator; static
 text is kept as UTF-8 and compared with the octets between them; a segment becomes a text where a converter

@@ -1,7 +1,8 @@
 """The states and kinds that compiled modules compare per request.
 
-PERF: a module of its own, from which each compiled module takes C integers (``cdef int`` in its .pxd): a comparison with
-a name of another module's would be a look-up and an object each time, 400 instructions a request in all.
+PERF: a module of its own, from which each compiled module takes C integers (``cdef int`` in its .pxd): a
+comparison with a name of another module's would be a look-up and an object each time, 400 instructions a
+request in all.
 """
 
 # Lanes of an endpoint (dispatch).

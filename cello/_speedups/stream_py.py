@@ -1,7 +1,7 @@
-"""The answer's side of an exchange as the dispatch core drives it: what every adapter's stream is derived from.
+"""The answer's side of an exchange, as the dispatch core drives it: the base of every adapter's stream.
 
-The verbs and their meaning stand in types.Stream. A class, and not only a Protocol, because a compiled caller reaches
-the compiled ``respond`` of a compiled adapter without a Python call.
+The verbs and their meaning stand in types.Stream. A class, and not only a Protocol, because a compiled caller
+reaches the compiled ``respond`` of a compiled adapter without a Python call.
 """
 
 from __future__ import annotations

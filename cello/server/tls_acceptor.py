@@ -23,6 +23,7 @@ logger = logging.getLogger("cello")
 ACCEPT_BATCH = 64
 PAUSE_SECONDS = 0.1
 MAX_HANDSHAKE_SECONDS = 60.0
+SHUTDOWN_SECONDS = 5.0  # for what is still unread when a connection is closed
 STOP_SECONDS = 1.0  # for handshakes that run when the server stops
 
 _OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -100,6 +101,7 @@ class TlsAcceptor:
                 accepted,
                 ssl=self._context,
                 ssl_handshake_timeout=self._handshake_seconds,
+                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
             )
         except (OSError, ssl.SSLError, asyncio.TimeoutError) as exc:
             logger.debug("a TLS handshake failed: %s", exc)

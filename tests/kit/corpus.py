@@ -253,7 +253,7 @@ def what_was_seen(request: Any) -> dict[str, Any]:
         "query": {name: list(request.query.get_all(name)) for name in request.query.keys()},  # noqa: SIM118
         "host": request.host,
         "http_version": request.http_version.removeprefix("HTTP/"),
-        "headers": [[name.lower(), value] for name, value in request.headers.items()],
+        "headers": [[name, value] for name, value in request.headers.items()],
         "body": request.body().decode("latin-1"),
     }
 

@@ -1,7 +1,7 @@
 """A raw client: one connection, octets out, answers in.
 
-For tests that care about connections and not about messages. Every wait is bounded, and what the server writes is
-read by the strict reader of answer_reader.py.
+For tests that care about connections and not about messages. Every wait is bounded, and what the server
+writes is read by the strict reader of answer_reader.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ RECEIVE_BYTES = 65536
 SMALL_BUFFER_BYTES = 131072
 
 
-def request(target: str = "/", *lines: str, method: str = "GET", body: bytes = b"", version: str = "1.1") -> bytes:
+def request(
+    target: str = "/", *lines: str, method: str = "GET", body: bytes = b"", version: str = "1.1"
+) -> bytes:
     """Render a request; ``lines`` are more field lines, and Content-Length is added to a body."""
     if body:
         lines = (*lines, f"Content-Length: {len(body)}")

@@ -1,4 +1,4 @@
-"""The life of a connection on real sockets: how long it stays, in what order it is answered, and how it ends."""
+"""The life of a connection on real sockets: how long it stays, how it is answered, and how it ends."""
 
 from __future__ import annotations
 
@@ -256,7 +256,9 @@ class TestPipelining:
 
 class TestHalfClose:
     def test_all_that_came_before_is_answered(self, client: RawClient) -> None:
-        client.send(b"".join(request(target) for target in ("/slow/1", "/fast/2", "/threaded/3", "/stream/4")))
+        client.send(
+            b"".join(request(target) for target in ("/slow/1", "/fast/2", "/threaded/3", "/stream/4"))
+        )
         client.finish_sending()
         assert [client.answer().body for _ in range(4)] == [b"1", b"2", b"3", b"4"]
         assert client.ends_silently()
@@ -412,7 +414,9 @@ class TestAddresses:
     def test_localhost(self, bench: Bench) -> None:
         found = socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM)
         with running_server(bench.app, host="localhost") as server:
-            assert httpx.get(f"http://localhost:{server.port}/client").text.endswith(f" localhost:{server.port}")
+            assert httpx.get(f"http://localhost:{server.port}/client").text.endswith(
+                f" localhost:{server.port}"
+            )
             for address in {str(where[0]) for *_, where in found}:
                 with connected(server.port, address) as client:
                     assert client.ask("/client").body == f"{address} test".encode()
@@ -468,14 +472,13 @@ class TestStop:
 
     def test_an_answer_that_is_still_read_is_not_cut(self, bench: Bench) -> None:
         body = bytes(4 << 20)
-        with contextlib.ExitStack() as clients:
-            with running_server(bench.app) as server:
-                client = clients.enter_context(connected(server.port, has_small_buffer=True))
-                client.send(request("/echo", method="POST", body=body))
-                assert not client.is_quiet(PATIENCE_SECONDS)  # the answer has begun
-                server.worker.stop_from_thread()
-                time.sleep(1.5)
-                assert client.answer().body == body
+        with contextlib.ExitStack() as clients, running_server(bench.app) as server:
+            client = clients.enter_context(connected(server.port, has_small_buffer=True))
+            client.send(request("/echo", method="POST", body=body))
+            assert not client.is_quiet(PATIENCE_SECONDS)  # the answer has begun
+            server.worker.stop_from_thread()
+            time.sleep(1.5)
+            assert client.answer().body == body
 
 
 def trickle_on(client: RawClient) -> None:

@@ -22,11 +22,17 @@ from tests.kit.server import running_server
 
 MIB = 1 << 20
 NO_TIMEOUTS = TimeoutConfig(None, None, None)
-TICK_SECONDS = 0.1  # of a server without timeouts: within one tick, connections are idle since the same moment
+TICK_SECONDS = (
+    0.1  # of a server without timeouts: within one tick, connections are idle since the same moment
+)
 LARGE = bytes(MIB)
-KERNEL_BYTES = 16 * MIB  # what the kernels' buffers of one connection may hold between them, with room to spare
+KERNEL_BYTES = (
+    16 * MIB
+)  # what the kernels' buffers of one connection may hold between them, with room to spare
 
-needs_proc = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from Linux's /proc")
+needs_proc = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="memory is read from Linux's /proc"
+)
 
 
 class Bench:
@@ -172,7 +178,11 @@ class TestMaxConnections:
     def test_what_is_turned_away_is_in_the_request_log(
         self, bench: Bench, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        options: dict[str, Any] = {"logs": True, "limits": LimitsConfig(max_connections=1), "timeout": NO_TIMEOUTS}
+        options: dict[str, Any] = {
+            "logs": True,
+            "limits": LimitsConfig(max_connections=1),
+            "timeout": NO_TIMEOUTS,
+        }
         with running_server(bench.app, **options) as server, connected(server.port) as client:
             client.send(request("/busy"))
             assert bench.entered.acquire(timeout=10)
@@ -180,7 +190,10 @@ class TestMaxConnections:
                 assert_503(newcomer)
             bench.release.set()
             assert client.answer().status == 200
-        assert [line.split()[4:6] for line in capsys.readouterr().out.splitlines()] == [["-", "503"], ["/busy", "200"]]
+        assert [line.split()[4:6] for line in capsys.readouterr().out.splitlines()] == [
+            ["-", "503"],
+            ["/busy", "200"],
+        ]
 
 
 def half_sent_is_read(server: LiveServer) -> None:
@@ -352,7 +365,9 @@ def memory_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]
 @needs_proc
 class TestMemory:
     @pytest.mark.parametrize("target", ["/inline", "/thread", "/task", "/large", "/stream", "/plain-stream"])
-    def test_a_pipelining_client_that_reads_nothing_is_held_off(self, memory_server: Process, target: str) -> None:
+    def test_a_pipelining_client_that_reads_nothing_is_held_off(
+        self, memory_server: Process, target: str
+    ) -> None:
         before = memory_server.rss_bytes()
         flood = request(target) * (64 * MIB // len(request(target)))
         with connected(memory_server.port, has_small_buffer=True) as client:

@@ -1,7 +1,7 @@
 """The three timeouts on real sockets: what each bounds, what it leaves alone, and that None switches it off.
 
-Each test gives its server the one timeout that it is about; the others are off. Bounds from above are generous,
-since machines are slow at times; from below they are strict, since no deadline may be early.
+Each test gives its server the one timeout that it is about; the others are off. Bounds from above are
+generous, since machines are slow at times; from below they are strict, since no deadline may be early.
 """
 
 from __future__ import annotations
@@ -82,7 +82,10 @@ def block_for(seconds: float) -> str:
 
 @contextmanager
 def serving(
-    *, request_timeout: float | None = None, response_timeout: float | None = None, keep_alive_timeout: float | None = None
+    *,
+    request_timeout: float | None = None,
+    response_timeout: float | None = None,
+    keep_alive_timeout: float | None = None,
 ) -> Iterator[LiveServer]:
     timeout = TimeoutConfig(request_timeout, response_timeout, keep_alive_timeout)
     with running_server(make_app(), timeout=timeout) as server:
@@ -147,7 +150,7 @@ class TestRequestTimeout:
             watch = Stopwatch()
             client.send(HALF_HEAD)
             assert_408_and_close(client)
-            assert TIMEOUT_SECONDS <= watch.seconds + 0.01
+            assert watch.seconds + 0.01 >= TIMEOUT_SECONDS
 
     def test_it_is_not_the_handlers(self) -> None:
         with serving(request_timeout=TIMEOUT_SECONDS) as server, connected(server.port) as client:
@@ -293,7 +296,9 @@ class TestWriteStall:
             assert "write stall" in log.wait_for("stall")
             wait_until_empty(server)
 
-    @pytest.mark.parametrize(("target", "option"), [("/big", "close"), ("/big-stream", "keep-alive")])
+    @pytest.mark.parametrize(
+        ("target", "option"), [("/big", "close"), ("/big", "keep-alive"), ("/big-stream", "keep-alive")]
+    )
     def test_a_slow_reader_that_makes_progress_is_not_cut_off(self, target: str, option: str) -> None:
         with (
             serving(response_timeout=0.5) as server,

@@ -24,7 +24,7 @@ from cello import App, LimitsConfig, TimeoutConfig, TlsConfig
 from cello.testing import LiveServer
 from tests.kit.log_watch import watching_log
 from tests.kit.process import running_script
-from tests.kit.raw import PATIENCE_SECONDS, Stopwatch, connected, request
+from tests.kit.raw import PATIENCE_SECONDS, RawClient, Stopwatch, connected, request
 from tests.kit.server import running_server
 
 MIB = 1 << 20
@@ -46,6 +46,7 @@ class Bench:
         app.get("/stream/{name}")(self.stream)
         app.get("/large", blocking=False)(lambda request: bytes(8 * MIB))
         app.get("/wait")(self.wait)
+        app.get("/hold", blocking=False)(self.hold)
         app.post("/echo", blocking=False)(lambda request: request.body())
         app.post("/count", stream=True, max_request_size=1 << 40)(self.count)
 
@@ -60,6 +61,12 @@ class Bench:
         finally:
             self.ended.set()
         return "never"
+
+    def hold(self, request: Any) -> str:
+        """Hold the event loop up, so that nothing is accepted meanwhile."""
+        self.entered.set()
+        time.sleep(0.5)
+        return "let go"
 
     async def count(self, request: Any) -> str:
         return str(sum([len(chunk) async for chunk in request.stream()]))
@@ -126,7 +133,15 @@ class TestHttps:
     @needs_curl
     def test_curl_is_answered(self, server: LiveServer, authority: CA, tmp_path: Path) -> None:
         authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-        command = ["curl", "-sS", "--cacert", tmp_path / "ca.pem", "-w", " %{http_version}", f"{server.url}/fast/x"]
+        command = [
+            "curl",
+            "-sS",
+            "--cacert",
+            str(tmp_path / "ca.pem"),
+            "-w",
+            " %{http_version}",
+            f"{server.url}/fast/x",
+        ]
         finished = subprocess.run(command, capture_output=True, timeout=PATIENCE_SECONDS, check=True)
         assert finished.stdout == b"x 1.1"
 
@@ -155,28 +170,36 @@ class TestHttps:
             body = os.urandom(4 * MIB)
             assert client.post("/echo", content=body).content == body
 
-    def test_pipelined_requests_are_answered_in_order(self, server: LiveServer, trust: ssl.SSLContext) -> None:
+    def test_pipelined_requests_are_answered_in_order(
+        self, server: LiveServer, trust: ssl.SSLContext
+    ) -> None:
         targets = [f"/{kind}/{number}" for number in range(100) for kind in ("fast", "threaded", "stream")]
         with connected(server.port, tls=trust) as client:
             client.send(b"".join(request(target) for target in targets))
             for target in targets:
                 assert client.answer().body.decode() == target.rpartition("/")[2]
 
-    def test_413_is_seen_by_a_client_that_still_sends(self, server: LiveServer, trust: ssl.SSLContext) -> None:
+    def test_413_is_seen_by_a_client_that_still_sends(
+        self, server: LiveServer, trust: ssl.SSLContext
+    ) -> None:
         with connected(server.port, tls=trust) as client:
             client.send(request("/echo", "Content-Length: 20000000", method="POST") + bytes(11 * MIB))
             answer = client.answer()
             assert answer.status == 413
             assert answer.options("connection") == ["close"]
 
-    def test_413_by_content_length_comes_before_the_body(self, server: LiveServer, trust: ssl.SSLContext) -> None:
+    def test_413_by_content_length_comes_before_the_body(
+        self, server: LiveServer, trust: ssl.SSLContext
+    ) -> None:
         with connected(server.port, tls=trust) as client:
             client.send(request("/echo", "Content-Length: 20000000", method="POST"))
             assert client.answer().status == 413
 
 
 class TestEnds:
-    def test_an_answer_with_close_is_followed_by_the_end(self, server: LiveServer, trust: ssl.SSLContext) -> None:
+    def test_an_answer_with_close_is_followed_by_the_end(
+        self, server: LiveServer, trust: ssl.SSLContext
+    ) -> None:
         with connected(server.port, tls=trust) as client:
             assert client.ask("/fast/x", "Connection: close").body == b"x"
             watch = Stopwatch()
@@ -210,7 +233,9 @@ class TestEnds:
     def test_a_client_that_reads_nothing_is_cut_off(
         self, bench: Bench, tls: TlsConfig, trust: ssl.SSLContext
     ) -> None:
-        timeout = TimeoutConfig(None, TIMEOUT_SECONDS, None)
+        # The loop's TLS takes a whole answer at once and does not show what is unread of it: the connection counts as
+        # idle, and closing it is bounded.
+        timeout = TimeoutConfig(None, TIMEOUT_SECONDS, TIMEOUT_SECONDS)
         with (
             running_server(bench.app, tls=tls, timeout=timeout) as server,
             connected(server.port, tls=trust, has_small_buffer=True) as client,
@@ -274,7 +299,10 @@ class TestClientCertificates:
             CA().issue_cert("client@example.org").configure_cert(context)
         with running_server(bench.app, tls=strict) as server:
             # With TLS 1.3 a client learns only after its own part of the handshake that it was refused.
-            with contextlib.suppress(ssl.SSLError, ConnectionError), connected(server.port, tls=context) as client:
+            with (
+                contextlib.suppress(ssl.SSLError, ConnectionError),
+                connected(server.port, tls=context) as client,
+            ):
                 client.send(request("/wait"))
                 assert client.rest() == b""
             wait_for(lambda: server.worker._gate.count() == 0)
@@ -362,10 +390,31 @@ class TestHandshakes:
                 watch = Stopwatch()
             assert watch.seconds < 2.5
 
+    def test_those_in_the_accept_queue_are_served_at_the_stop(
+        self, bench: Bench, tls: TlsConfig, trust: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("cello.server.tls_acceptor.ACCEPT_BATCH", 4)
+        with contextlib.ExitStack() as stack, running_server(bench.app, tls=tls) as server:
+            holder = stack.enter_context(connected(server.port, tls=trust))
+            holder.send(request("/hold"))
+            assert bench.entered.wait(PATIENCE_SECONDS)
+            waiting = [stack.enter_context(connected(server.port)) for _ in range(10)]
+            server.worker.stop_from_thread()
+            for client in waiting:
+                with trust.wrap_socket(client.sock, server_hostname="localhost") as secured:
+                    answer = RawClient(secured).ask("/fast/x")
+                    assert (answer.body, answer.options("connection")) == (b"x", ["close"])
+            assert holder.answer().body == b"let go"
+
 
 class TestRenewal:
     def test_files_that_change_are_taken_up_and_open_connections_live_on(
-        self, bench: Bench, trust: ssl.SSLContext, authority: CA, tls: TlsConfig, monkeypatch: pytest.MonkeyPatch
+        self,
+        bench: Bench,
+        trust: ssl.SSLContext,
+        authority: CA,
+        tls: TlsConfig,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr("cello.server.worker.CERTIFICATE_CHECK_SECONDS", 0.2)
         renewed = authority.issue_cert("localhost", "127.0.0.1")

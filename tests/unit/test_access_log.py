@@ -94,7 +94,9 @@ class TestLines:
         assert f" {shown} 200 " in line
 
     def test_a_space_never_makes_a_field_of_its_own(self) -> None:
-        assert len(line_of(Answered(target=b"/a b")).split(" ")) == len(line_of(Answered(target=b"/ab")).split(" "))
+        assert len(line_of(Answered(target=b"/a b")).split(" ")) == len(
+            line_of(Answered(target=b"/ab")).split(" ")
+        )
 
     def test_a_long_target_is_cut(self) -> None:
         assert escape(b"/" + b"x" * 10_000) == "/" + "x" * 2047
@@ -124,7 +126,9 @@ class TestBatches:
             log.record(Answered(target=b"/%d" % number))
         log.flush()
         assert (output.write_count, output.flush_count) == (1, 1)
-        assert [line.split()[4] for line in output.getvalue().splitlines()] == [f"/{number}" for number in range(50)]
+        assert [line.split()[4] for line in output.getvalue().splitlines()] == [
+            f"/{number}" for number in range(50)
+        ]
 
     def test_nothing_is_written_twice(self, log: AccessLog, output: Output) -> None:
         log.record(Answered())

@@ -338,6 +338,22 @@ def test_runs_may_overlap_and_fail() -> None:
     app.get("/b")(index)
 
 
+def test_runs_of_one_application_share_no_threads() -> None:
+    app = App()
+    app.get("/")(index)
+
+    async def middleware(request: Any, call_next: Any) -> Any:
+        return await call_next(request)
+
+    app.use(middleware)
+    with TestClient(app) as outer:
+        for _ in range(2):
+            with TestClient(app, env="production") as inner:
+                assert inner.get("/").text == "index"
+            assert outer.get("/").text == "index"
+    assert all(route.call is None for route in app.routes)
+
+
 def test_startup_hooks_register_nothing() -> None:
     app = App()
     app.on_startup(lambda: app.get("/late")(index))

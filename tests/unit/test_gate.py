@@ -131,7 +131,7 @@ class TestAdmission:
 
 
 class TestIdleOrder:
-    """The gate looks for many idle connections at once and uses them up; each is checked again before its turn."""
+    """The gate looks for many idle connections at once; each is checked again before its turn."""
 
     def test_more_than_a_batch_in_order(self) -> None:
         house = House(cap=2 * IDLE_BATCH)

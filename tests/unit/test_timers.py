@@ -136,14 +136,17 @@ class TestTickSeconds:
             ((0.001,), 0.01),
         ],
     )
-    def test_a_twentieth_of_the_shortest_within_bounds(self, timeouts: tuple[float, ...], expected: float) -> None:
+    def test_a_twentieth_of_the_shortest_within_bounds(
+        self, timeouts: tuple[float, ...], expected: float
+    ) -> None:
         assert tick_seconds_for(*timeouts) == pytest.approx(expected)
 
 
 class TestCommonLines:
     def test_the_three_forms(self) -> None:
         lines, close, keep_alive = render_common(784111777, "cello")
-        assert lines == b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\nserver: cello\r\n"  # RFC 9110 5.6.7's own example
+        # RFC 9110 5.6.7's own example.
+        assert lines == b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\nserver: cello\r\n"
         assert close == lines + b"connection: close\r\n"
         assert keep_alive == lines + b"connection: keep-alive\r\n"
 
