@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 from copy import copy
 from math import inf
+from threading import Lock
 from time import monotonic
 from traceback import format_exception_only
 from typing import Any
@@ -138,6 +139,8 @@ class Core:
         fields, declared = _split_length(response.headers.raw)
         if not has_body(status):
             stream.respond(status, fields, b"", -1)
+        elif status == 205:  # RFC 9110 15.3.6: no content, and it says so
+            stream.respond(status, fields, b"", 0)
         elif request.method == "HEAD":
             stream.respond(status, fields, b"", declared if declared >= 0 and not body else len(body))
         else:
@@ -206,6 +209,8 @@ class Core:
 
         def job() -> None:
             result, raised = None, None
+            if exchange.is_done:
+                return  # answered 504, or its client has left, while it waited for a thread: never to be called
             try:
                 result = context.run(exchange.endpoint.call, exchange.request)
             except BaseException as exc:  # noqa: BLE001 - becomes an answer on the loop's thread
@@ -249,6 +254,9 @@ class _Pieces:
         self._iterator = body.__aiter__() if self._is_async else body
         self._sent_bytes = 0
         self._is_at_end = False
+        self._lock = Lock()
+        self._is_stepping = False
+        self._is_closed = False
         self.declared_bytes = declared_bytes
         self.is_text = False
 
@@ -285,20 +293,50 @@ class _Pieces:
         if self._pool is None:
             await asyncio.sleep(0)  # a long stream leaves the loop to others between two pieces
             return next(self._iterator, _EXHAUSTED)
-        return await self._pool.run(next, self._iterator, _EXHAUSTED)
+        return await self._pool.run(self._step_in_thread)
+
+    def _step_in_thread(self) -> Any:
+        with self._lock:
+            if self._is_closed:
+                return _EXHAUSTED
+            self._is_stepping = True
+        try:
+            return next(self._iterator, _EXHAUSTED)
+        finally:
+            with self._lock:
+                self._is_stepping = False
+                is_left = self._is_closed
+            if is_left:  # closed in the meantime, which had to be left to this thread
+                self._close_iterator()
 
     async def close(self) -> None:
-        close = getattr(self._iterator, "aclose" if self._is_async else "close", None)
-        if close is None:
+        """Close the iterator, in the thread that is inside it where one is; errors are logged."""
+        if self._is_async:
+            await self._close_async()
             return
+        with self._lock:
+            self._is_closed = True
+            if self._is_stepping:
+                return
+        if self._pool is None:
+            self._close_iterator()
+        elif hasattr(self._iterator, "close"):
+            await self._pool.run(self._close_iterator)
+
+    def _close_iterator(self) -> None:
         try:
-            if self._is_async:
-                await close()
-            elif self._pool is None:
+            close = getattr(self._iterator, "close", None)
+            if close is not None:
                 close()
-            else:
-                await self._pool.run(close)
-        except Exception as exc:
+        except Exception as exc:  # the boundary: the generator is the handler's code
+            logger.error("closing a streamed body failed", exc_info=exc)
+
+    async def _close_async(self) -> None:
+        try:
+            close = getattr(self._iterator, "aclose", None)
+            if close is not None:
+                await close()
+        except Exception as exc:  # likewise
             logger.error("closing a streamed body failed", exc_info=exc)
 
 

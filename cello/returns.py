@@ -26,7 +26,7 @@ def to_response(result: Any) -> Response:
         return Response(status=204)
     if isinstance(result, tuple):
         return _from_tuple(result)
-    if isinstance(result, (str, bytes, dict, list)):
+    if isinstance(result, (str, bytes, bytearray, memoryview, dict, list)):
         return Response(result)
     if isinstance(result, (Iterator, AsyncIterable)):
         return Response.stream(result)
@@ -54,11 +54,13 @@ def _from_tuple(result: tuple[Any, ...]) -> Response:
     response = to_response(result[0])
     response.status = result[1]
     if len(result) == 3:
+        given: set[str] = set()
         for name, value in _pairs(result[2]):
-            if name.lower() == "set-cookie":
+            if name.lower() in given or name.lower() == "set-cookie":
                 response.headers.append(name, value)
             else:
                 response.headers[name] = value
+            given.add(name.lower())
     return response
 
 

@@ -169,6 +169,8 @@ class TestClient:
         self._dispatcher: Any = None
 
     def __enter__(self) -> Self:
+        if self._loop is not None:
+            raise RuntimeError("this TestClient serves already: one `with` at a time")
         self._loop = new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="cello-test-loop", daemon=True)
         self._thread.start()

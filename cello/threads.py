@@ -96,6 +96,8 @@ class HandlerPool:
 
         def job() -> None:
             result, raised = None, None
+            if future.cancelled():
+                return  # nobody waits for it any more
             try:
                 result = context.run(function, *args)
             except BaseException as exc:  # noqa: BLE001 - it is raised again where it is awaited

@@ -35,6 +35,7 @@ from .tls_acceptor import TlsAcceptor
 logger = logging.getLogger("cello")
 
 GRACE_SECONDS = 30.0
+CANCEL_SECONDS = 1.0  # for tasks that the application left behind
 CERTIFICATE_CHECK_SECONDS = 2.0
 RESERVED_DESCRIPTORS = 40
 
@@ -298,7 +299,10 @@ async def finish(loop: asyncio.AbstractEventLoop) -> None:
     left = [task for task in asyncio.all_tasks(loop) if task is not asyncio.current_task()]
     for task in left:
         task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
+    if left:
+        _, deaf = await asyncio.wait(left, timeout=CANCEL_SECONDS)
+        for task in deaf:
+            logger.warning("cut off: %r swallowed its cancellation", task.get_coro())
     await loop.shutdown_asyncgens()
 
 
