@@ -210,7 +210,8 @@ class Core:
         def job() -> None:
             result, raised = None, None
             if exchange.is_done:
-                return  # answered 504, or its client has left, while it waited for a thread: never to be called
+                # answered 504, or its client has left, while it waited for a thread: never to be called
+                return
             try:
                 result = context.run(exchange.endpoint.call, exchange.request)
             except BaseException as exc:  # noqa: BLE001 - becomes an answer on the loop's thread
@@ -303,11 +304,14 @@ class _Pieces:
         try:
             return next(self._iterator, _EXHAUSTED)
         finally:
-            with self._lock:
-                self._is_stepping = False
-                is_left = self._is_closed
-            if is_left:  # closed in the meantime, which had to be left to this thread
-                self._close_iterator()
+            self._end_step()
+
+    def _end_step(self) -> None:
+        with self._lock:
+            self._is_stepping = False
+            is_left = self._is_closed
+        if is_left:  # closed in the meantime, which had to be left to this thread
+            self._close_iterator()
 
     async def close(self) -> None:
         """Close the iterator, in the thread that is inside it where one is; errors are logged."""

@@ -1,13 +1,14 @@
-"""Asks the HTTP/1.1 corpus of the tree in the current folder, in seconds, and names the first case that fails.
+"""Asks the HTTP/1.1 corpus of the tree in the current folder, and names the first case that fails.
 
-The other half of prove_checks.py, in a process of its own because the cello it imports was changed on purpose. Cases run
-in threads against one server; one that fails is asked again, alone and more patiently, so that a busy machine
-proves nothing. Nothing is asked behind a case that fails twice. The verdict is one line of JSON:
+The other half of prove_checks.py, in a process of its own because the cello it imports was changed on
+purpose. Cases run in threads against one server; one that fails is asked again, alone and more patiently,
+so that a busy machine proves nothing. Nothing is asked behind a case that fails twice. The verdict is one
+line of JSON:
 
     {"case": "host:host-missing (whole)", "complaint": "...", "raised": ""}    or    {"count": 2126}
 
-Beside whole, the octets are cut on the server's side, where it is certain to happen: what a client sends octet by
-octet is joined again on its way.
+Beside whole, the octets are cut on the server's side, where it is certain to happen: what a client sends
+octet by octet is joined again on its way.
 """
 
 from __future__ import annotations

@@ -2,11 +2,12 @@
 
     python ci/prove_checks.py [--only NAME]... [--jobs N] [--list]
 
-wire_checks.toml is the table: each mutation takes one check out of the code, or turns it round, by an exact text that
-stands once in one file. For each, the tree is copied to a temporary folder and changed there, and the corpus is
-asked of the pure implementation (corpus_verdict.py) until a case fails. A mutation that no case notices SURVIVED:
-either the check is not tested, or it checks nothing. The exit status is 1 when one survives, when a text does not
-stand exactly once, so that the table cannot go stale, and when the unchanged tree fails.
+wire_checks.toml is the table: each mutation takes one check out of the code, or turns it round, by an exact
+text that stands once in one file. For each, the tree is copied to a temporary folder and changed there, and
+the corpus is asked of the pure implementation (corpus_verdict.py) until a case fails. A mutation that no
+case notices SURVIVED: either the check is not tested, or it checks nothing. The exit status is 1 when one
+survives, when a text does not stand exactly once, so that the table cannot go stale, and when the unchanged
+tree fails.
 """
 
 from __future__ import annotations
@@ -111,7 +112,13 @@ def ask_corpus(folder: Path) -> dict[str, Any]:
     command = [sys.executable, str(RUNNER)]
     try:
         done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=RUN_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return {"fault": f"no verdict in {RUN_SECONDS:g} seconds"}
@@ -165,9 +172,13 @@ def run(mutations: Sequence[Mutation], jobs: int) -> list[Verdict]:
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="prove_checks.py", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", action="append", metavar="NAME", help="try this check alone; may be repeated")
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help="try this check alone; may be repeated"
+    )
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="how many at a time, by default 2")
-    parser.add_argument("--list", action="store_true", help="name the checks and their rules, and run nothing")
+    parser.add_argument(
+        "--list", action="store_true", help="name the checks and their rules, and run nothing"
+    )
     return parser.parse_args(arguments)
 
 

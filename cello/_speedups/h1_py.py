@@ -675,8 +675,8 @@ class H1Connection(AnswerStream):
         self._pace()
         if transport.can_write_eof() and not self._is_eof:
             transport.write_eof()
-        elif self._is_eof or not has_more_coming:  # TLS has no half-close: nothing of the client's can be unread
-            transport.close()
+        elif self._is_eof or not has_more_coming:
+            transport.close()  # TLS has no half-close, and nothing of the client's can be unread
 
     def _close(self) -> None:
         self._flush()
@@ -740,7 +740,7 @@ class H1Connection(AnswerStream):
         self._abort()
 
     def _expire_unread(self, transport: Any) -> None:
-        """An answer is out, but not all of it is read: look again every second while the client takes some."""
+        """An answer is out, but not all of it is read: look again every second while some is taken."""
         now = self.service.now
         size = transport.get_write_buffer_size()
         if not self._unread_bytes or size < self._unread_bytes:

@@ -37,7 +37,7 @@ def render(status: int, fields: Fields, common: bytes, length: int, body: bytes)
         and length < _LENGTH_LIMIT
     ):
         head = _STATUS_LINES.get(status)
-        if head is not None and all([_is_plain_field(field) for field in fields]):
+        if head is not None and all(map(_is_plain_field, fields)):
             for name, value in fields:
                 head += b"%b: %b\r\n" % (name, value)
             if length >= 0:

@@ -2,9 +2,9 @@
 
     2026-01-31 12:00:00 127.0.0.1 GET /users/1?full=yes 200 1.3ms 45B
 
-A record is a tuple until the next tick, when all of them are rendered and written at once: a write per request would
-cost more than the request. Colours are for a terminal alone. Whatever a client sent is escaped, so that no line can
-be forged and no terminal steered.
+A record is a tuple until the next tick, when all of them are rendered and written at once: a write per
+request would cost more than the request. Colours are for a terminal alone. Whatever a client sent is
+escaped, so that no line can be forged and no terminal steered.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ Record = tuple[float, str, str, bytes, int, float, int]
 class AccessLog:
     """Collects what connections report and writes it when ``flush`` is called.
 
-    ``clock`` gives the monotonic seconds that connections note at a request's first octet, ``wall`` the time of day.
+    ``clock`` gives the monotonic seconds that connections note at a request's first octet, ``wall`` the
+    time of day.
     """
 
     def __init__(
@@ -84,5 +85,6 @@ def escape(target: bytes) -> str:
     if text.isascii() and text.isprintable() and "\\" not in text and " " not in text:
         return text
     return "".join(
-        character if " " < character <= "~" and character != "\\" else f"\\x{ord(character):02x}" for character in text
+        character if " " < character <= "~" and character != "\\" else f"\\x{ord(character):02x}"
+        for character in text
     )

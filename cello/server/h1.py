@@ -1,7 +1,7 @@
 """HTTP/1.1 in a process: what all its connections share, and which of them are let in.
 
-The connection itself is ``_speedups/h1_py.py``; here it gets its parser (the only home of httptools), its settings and its
-callables.
+The connection itself is ``_speedups/h1_py.py``; here it gets its parser (the only home of httptools), its
+settings and its callables.
 """
 
 from __future__ import annotations
@@ -112,16 +112,24 @@ class Gate:
     def _find_idle(self, newcomer: Any) -> Any:
         """Return the connection that has been idle longest, or None.
 
-        PERF: one walk over all connections finds the next IDLE_BATCH of them, so that a flood at the cap costs a
-        walk per 64 newcomers.
+        PERF: one walk over all connections finds the next IDLE_BATCH of them, so that a flood at the cap
+        costs a walk per 64 newcomers.
         """
         for _ in range(2):
             while self._idle:
                 since, connection = self._idle.pop()
-                if connection.is_idle() and connection.idle_since == since and connection.transport is not None:
+                if (
+                    connection.is_idle()
+                    and connection.idle_since == since
+                    and connection.transport is not None
+                ):
                     return connection
             connections = self._service.connections
-            idle = [(each.idle_since, id(each), each) for each in connections if each.is_idle() and each is not newcomer]
+            idle = [
+                (each.idle_since, id(each), each)
+                for each in connections
+                if each.is_idle() and each is not newcomer
+            ]
             self._idle = [(since, each) for since, _, each in reversed(heapq.nsmallest(IDLE_BATCH, idle))]
         return None
 
@@ -146,7 +154,9 @@ class H1Clock:
         second = int(self._wall())
         if second != self._second:
             self._second = second
-            service.common, service.common_close, service.common_keep_alive = render_common(second, self._server)
+            service.common, service.common_close, service.common_keep_alive = render_common(
+                second, self._server
+            )
         service.sweep()
 
 

@@ -147,8 +147,8 @@ def _listen(address: Address, port: int, backlog: int) -> socket.socket:
 def _bound_unsent(sock: socket.socket) -> None:
     """Bound what the kernel holds for a slow reader; accepted connections inherit it.
 
-    Without this it takes megabytes at once and reports progress in thirds of them: a reader of 40 kB/s would look
-    like one that reads nothing, and be cut off at the write stall's deadline.
+    Without this it takes megabytes at once and reports progress in thirds of them: a reader of 40 kB/s
+    would look like one that reads nothing, and be cut off at the write stall's deadline.
     """
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         with contextlib.suppress(OSError):

@@ -1,8 +1,8 @@
 """One coarse timer per process: deadlines are swept and the Date line is rendered once a tick.
 
-A timer per request would cost more than the request. The tick runs only while there are connections, so an idle
-process wakes for nothing; whoever reads ``Service.now`` sees the last tick's time, and adds ``tick_seconds`` where a
-deadline must not be early.
+A timer per request would cost more than the request. The tick runs only while there are connections, so an
+idle process wakes for nothing; whoever reads ``Service.now`` sees the last tick's time, and adds
+``tick_seconds`` where a deadline must not be early.
 """
 
 from __future__ import annotations

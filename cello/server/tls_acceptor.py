@@ -1,8 +1,8 @@
 """Accepting TLS connections: each handshake is counted and bounded from its accept.
 
-An event loop's own TLS server tells its protocol of a connection only when the handshake is over, so peers that
-never finish theirs would hold descriptors that nobody counts. Here a listener is read by hand, and every handshake
-is a task that counts against max_connections and ends at request_timeout.
+An event loop's own TLS server tells its protocol of a connection only when the handshake is over, so peers
+that never finish theirs would hold descriptors that nobody counts. Here a listener is read by hand, and every
+handshake is a task that counts against max_connections and ends at request_timeout.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class TlsAcceptor:
                 ssl_handshake_timeout=self._handshake_seconds,
                 ssl_shutdown_timeout=SHUTDOWN_SECONDS,
             )
-        except (OSError, ssl.SSLError, asyncio.TimeoutError) as exc:
+        except (TimeoutError, OSError, ssl.SSLError) as exc:
             logger.debug("a TLS handshake failed: %s", exc)
         finally:
             self._gate.pending_count -= 1

@@ -2,8 +2,9 @@
 
     bind -> startup hooks -> accept ... stop -> finish what runs -> shutdown hooks
 
-``Worker`` is handed the application as an object with ``build``, ``startup`` and ``shutdown``; it knows no App. It runs inside any
-event loop; ``run`` gives it a loop of its own (uvloop where there is one) and the process's signals.
+``Worker`` is handed the application as an object with ``build``, ``startup`` and ``shutdown``; it knows no
+App. It runs inside any event loop; ``run`` gives it a loop of its own (uvloop where there is one) and the
+process's signals.
 """
 
 from __future__ import annotations
@@ -118,7 +119,9 @@ class Worker:
         await self._listen()
         if when_ready is not None:
             when_ready()
-        certificates = self._loop.create_task(self._watch_certificates()) if self._watcher is not None else None
+        certificates = (
+            self._loop.create_task(self._watch_certificates()) if self._watcher is not None else None
+        )
         try:
             await self._stopping.wait()
         finally:
@@ -174,7 +177,7 @@ class Worker:
         if soft == resource.RLIM_INFINITY or soft >= wanted + RESERVED_DESCRIPTORS:
             return wanted
         logger.warning(
-            "max_connections=%d is more than the descriptor limit of %d allows: serving at most %d connections",
+            "max_connections=%d is more than the descriptor limit of %d allows: serving at most %d",
             wanted,
             soft,
             max(1, soft - RESERVED_DESCRIPTORS),
@@ -184,7 +187,7 @@ class Worker:
     async def _listen(self) -> None:
         assert self._loop is not None
         for listener in self._listeners:
-            # The event loop closes what it is given; the worker's own stays open for what is left in its queue.
+            # The event loop closes what it is given; the worker's own stays open for what its queue holds.
             served = listener.dup()
             if self._watcher is not None:
                 timeout = self._options.timeout.request_timeout
@@ -225,7 +228,9 @@ class Worker:
         """Stop gracefully; to be called from another thread, or from a signal handler."""
         self._is_stop_asked = True
         if self.service is not None:
-            self.service.is_stopping = True  # at once: the loop may be held up, and what it answers then ends with close
+            self.service.is_stopping = (
+                True  # at once: the loop may be held up, and what it answers then ends with close
+            )
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended already
                 self._loop.call_soon_threadsafe(self.stop)
@@ -240,18 +245,23 @@ class Worker:
             connection.stop()
         deadline = self._loop.time() + GRACE_SECONDS
         assert self._pool is not None
-        while (self._gate.count() or self._pool.is_busy()) and self._loop.time() < deadline:
+        # Two parties end by themselves, connections and threads: looking is simpler than being told by both.
+        while (self._gate.count() or self._pool.is_busy()) and self._loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         cut = list(service.connections)
         if cut:
-            logger.warning("stopped with %d connections cut off after %.0f s of grace", len(cut), GRACE_SECONDS)
+            logger.warning(
+                "stopped with %d connections cut off after %.0f s of grace", len(cut), GRACE_SECONDS
+            )
             for connection in cut:
-                logger.warning("cut off: %s %s", connection.method or "no request", connection.target.decode("latin-1"))
+                logger.warning(
+                    "cut off: %s %s", connection.method or "no request", connection.target.decode("latin-1")
+                )
                 connection.abort()
             await asyncio.sleep(0)
 
     async def _stop_accepting(self) -> None:
-        """Close the listeners, but serve the connections that wait in their queues: closing would reset them."""
+        """Close the listeners, but serve the connections in their queues: closing would reset them."""
         assert self._loop is not None
         for server in self._servers:
             server.close()
@@ -279,8 +289,8 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 def run(application: Application, options: RunOptions) -> None:
     """Bind, serve until a signal, and stop; the process's exit status is the caller's affair.
 
-    A first SIGINT or SIGTERM stops gracefully; a second ends the process at once, with status 130 or 143. Raises
-    StartError.
+    A first SIGINT or SIGTERM stops gracefully; a second ends the process at once, with status 130 or 143.
+    Raises StartError.
     """
     worker = Worker(application, options, bind(options.host, options.port))
     loop = new_event_loop()
@@ -325,7 +335,7 @@ def _signals(loop: asyncio.AbstractEventLoop, worker: Worker) -> Iterator[None]:
     def renew(number: int, frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(worker.reload_certificates)
 
-    # Not loop.add_signal_handler, which runs in the loop: a handler that holds the loop up would hold up Ctrl-C too.
+    # Not loop.add_signal_handler, which runs in the loop: what holds the loop up would hold up Ctrl-C too.
     handlers: dict[int, Callable[[int, FrameType | None], None]] = {signal.SIGINT: stop, signal.SIGTERM: stop}
     if hasattr(signal, "SIGHUP") and worker.has_certificates():
         handlers[signal.SIGHUP] = renew
@@ -346,10 +356,8 @@ def announce(worker: Worker, options: RunOptions) -> None:
     """Say on stderr where the application is served."""
     urls = " and ".join(worker.urls)
     print(
-        f"Cello {__version__} ({IMPLEMENTATION}) serves on {urls} ({options.env}, {options.workers} workers); "
-        "Ctrl-C stops it",
+        f"Cello {__version__} ({IMPLEMENTATION}) serves on {urls} "
+        f"({options.env}, {options.workers} workers); Ctrl-C stops it",
         file=sys.stderr,
         flush=True,
     )
-
-

@@ -1,4 +1,5 @@
-"""Handlers in contexts of their own, and the clock that watches them: both twins equal contextvars and time."""
+"""Handlers in contexts of their own, and the clock that watches them: both twins equal contextvars and
+time."""
 
 from __future__ import annotations
 

@@ -233,8 +233,8 @@ class TestEnds:
     def test_a_client_that_reads_nothing_is_cut_off(
         self, bench: Bench, tls: TlsConfig, trust: ssl.SSLContext
     ) -> None:
-        # The loop's TLS takes a whole answer at once and does not show what is unread of it: the connection counts as
-        # idle, and closing it is bounded.
+        # The loop's TLS takes a whole answer at once and does not show what is unread of it: the
+        # connection counts as idle, and closing it is bounded.
         timeout = TimeoutConfig(None, TIMEOUT_SECONDS, TIMEOUT_SECONDS)
         with (
             running_server(bench.app, tls=tls, timeout=timeout) as server,

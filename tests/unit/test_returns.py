@@ -42,7 +42,7 @@ def test_response_itself() -> None:
         (None, 204, b"", None),
         ("x", 200, b"x", "text/plain; charset=utf-8"),
         (b"x", 200, b"x", "application/octet-stream"),
-        (bytearray(b"x"), 200, b'"eA=="', "application/json"),
+        (bytearray(b"x"), 200, b"x", "application/octet-stream"),
         ({}, 200, b"{}", "application/json"),
         ([], 200, b"[]", "application/json"),
         (False, 200, b"false", "application/json"),
