@@ -48,6 +48,7 @@ cdef class H1Connection(AnswerStream):
     cdef Py_ssize_t _output_bytes
     cdef MessageReader _reader
     cdef object _request
+    cdef object _sending
     cdef Py_ssize_t _stalled_bytes
     cdef Py_ssize_t _unread_bytes
     cdef double _unread_since
