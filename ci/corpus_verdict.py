@@ -1,11 +1,10 @@
 """Asks the HTTP/1.1 corpus of the tree in the current folder, and names the first case that fails.
 
 The other half of prove_checks.py, in a process of its own because the cello it imports was changed on
-purpose. Cases run in threads against one server; one that fails is asked again, alone and more patiently,
-so that a busy machine proves nothing. Nothing is asked behind a case that fails twice. The verdict is one
-line of JSON:
+purpose. Cases run in threads against one server. One that fails is asked again, alone and with more patience,
+since a busy machine proves nothing; behind one that fails twice nothing more is asked. The verdict is JSON:
 
-    {"case": "host:host-missing (whole)", "complaint": "...", "raised": ""}    or    {"count": 2126}
+    {"case": "host:host-missing (whole)", "complaint": "...", "raised": ""}    or    {"count": 2135, ...}
 
 Beside whole, the octets are cut on the server's side, where it is certain to happen: what a client sends
 octet by octet is joined again on its way.
@@ -26,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import cello
-import cello.server.h1
 from cello._speedups import H1Connection
+from cello.server import h1
 from tests.conformance.test_h1_corpus import CASES, LIMITS, SHORT, TIMED_CASES, name_of
 from tests.kit import corpus_client
 from tests.kit.answer_reader import AnswerReader
@@ -171,7 +170,7 @@ class Watch(logging.Handler):
 def ask_all(servers: ExitStack) -> dict[str, Any]:
     """Ask in every manner; returns the first failure, or how many times a case was in order."""
     for manner in MANNERS:
-        cello.server.h1.H1Connection = manner.connection  # type: ignore[misc]
+        setattr(h1, "H1Connection", manner.connection)  # noqa: B010 - to make_connection, which is its reader
         server = servers.enter_context(running_server(corpus_app(), limits=LIMITS, **manner.options))
         failure = Asker(manner, (server.host, server.port)).first_failure()
         if failure is not None:

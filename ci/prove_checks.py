@@ -4,10 +4,11 @@
 
 wire_checks.toml is the table: each mutation takes one check out of the code, or turns it round, by an exact
 text that stands once in one file. For each, the tree is copied to a temporary folder and changed there, and
-the corpus is asked of the pure implementation (corpus_verdict.py) until a case fails. A mutation that no
-case notices SURVIVED: either the check is not tested, or it checks nothing. The exit status is 1 when one
-survives, when a text does not stand exactly once, so that the table cannot go stale, and when the unchanged
-tree fails.
+the corpus is asked of the pure implementation (corpus_verdict.py) until a case fails. A mutation that no case
+notices has SURVIVED: either the check is not tested, or it checks nothing.
+
+The exit status is 1 when one survives, when a text does not stand exactly once, so that the table cannot go
+stale, and when the unchanged tree fails.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Verdict:
     @property
     def line(self) -> str:
         """What the table at the end says of it."""
-        outcome = f"FAILED    {self.fault}" if self.fault else f"killed by {self.case}"
+        outcome = f"FAILED: {self.fault}" if self.fault else f"killed by {self.case}"
         return f"{self.mutation.name:54} {self.mutation.rule:19} {self.seconds:4.1f} s  {outcome}"
 
 
@@ -109,10 +110,9 @@ def copy_parts(root: Path, folder: Path) -> None:
 def ask_corpus(folder: Path) -> dict[str, Any]:
     """Ask the corpus of the tree in a folder; returns what corpus_verdict.py says, or ``{"fault": ...}``."""
     environment = {**os.environ, "CELLO_NO_EXTENSIONS": "1", "PYTHONPATH": str(folder)}
-    command = [sys.executable, str(RUNNER)]
     try:
         done = subprocess.run(
-            command,
+            [sys.executable, str(RUNNER)],
             cwd=folder,
             env=environment,
             capture_output=True,

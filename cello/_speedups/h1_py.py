@@ -493,7 +493,7 @@ class H1Connection(AnswerStream):
         self._answer_done()
 
     async def _send_in_pieces(self, body: bytes) -> None:
-        """Send a large body over TLS, which would encrypt and hold all of it at once and never say that it waits."""
+        """Send a large body over TLS, which would take all of it at once and never say that it waits."""
         try:
             for start in range(0, len(body), TLS_PIECE_BYTES):
                 self.data(body[start : start + TLS_PIECE_BYTES])

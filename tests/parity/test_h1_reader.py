@@ -1,8 +1,8 @@
 """The reader of HTTP/1.1 messages: both twins report the same, and the same however the octets are cut.
 
-What is read is the corpus, the corpus with faults put in at random, and messages whose reading is known because
-they were written here. protocol.md wants one outcome for one run of octets; the one liberty is which fault of a
-message that has several is named, since a fault that has come is not left to wait for the others.
+What is read is the corpus, the corpus with faults put in at random, and messages whose reading is known
+because they were written here. One run of octets has one outcome; the one liberty is which fault of a message
+that has several is named, since a fault that has come is not left to wait for the others.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def read(module, pieces, max_fields=100):
 
 
 def assert_same_reading(told, expected):
-    """Assert that two splits of the same octets tell the same; see the head of this module for the exception."""
+    """Assert that two splits of the same octets tell the same, but for the choice among several faults."""
     for one, other in zip_longest(told, expected):
         if one != other:
             assert {one[0], other[0]} == {"refused"}, (told, expected)
@@ -155,7 +155,7 @@ INSERTS = [
 
 @st.composite
 def mutated(draw):
-    """Octets of the corpus with up to three things put in, taken out, doubled or exchanged for another case's."""
+    """Octets of the corpus with up to three things put in, taken out, doubled or taken from another case."""
     octets = draw(st.sampled_from(SOURCES))
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(octets)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -66,13 +68,11 @@ def in_mixed_case(name):
 names = st.one_of(st.sampled_from(NAMES).flatmap(in_mixed_case), OTHER_NAMES)
 field_lines = st.one_of(st.tuples(names, st.just(b":"), BLANKS, VALUES, BLANKS).map(b"".join), ODD_LINES)
 sections = st.lists(field_lines, max_size=8).map(lambda lines: b"".join(line + b"\r\n" for line in lines))
-methods = st.one_of(
-    st.sampled_from([b"GET", b"POST", b"CONNECT", b"OPTIONS"]),
-    st.sampled_from(sorted(METHODS)),
-    st.sampled_from(
-        [b"", b"G", b"GE", b"GETT", b"get", b"POSX", b"PRI", b"FOO", b"\0ET", b"GET\t", b"M_SEARCH", b"\r"]
-    ),
-)
+METHOD_OCTETS = [
+    *b"GET POST CONNECT OPTIONS M-SEARCH G GE GETT get POSX PRI FOO \0ET M_SEARCH".split(),
+    *(b"", b"GET\t", b"\r"),
+]
+methods = st.one_of(st.sampled_from(METHOD_OCTETS), st.sampled_from(sorted(METHODS)))
 lines = st.tuples(methods, st.just(b" "), st.sampled_from(TARGETS), st.just(b" "), st.sampled_from(VERSIONS))
 good_lines = st.tuples(
     st.sampled_from(sorted(METHODS)),
@@ -177,6 +177,14 @@ def test_twins_agree_on_fields(twins, data, places):
         assert compiled == pure, limits
 
 
+@pytest.mark.parametrize("method", METHOD_OCTETS)
+def test_twins_agree_on_every_line(twins, method):
+    for target, version in product(TARGETS, VERSIONS):
+        data = b" ".join((method, target, version)) + b"\r\n\r\n"
+        pure, compiled = (scanned(module.HeadScan(), module, data, 0) for module in twins)
+        assert compiled == pure, data
+
+
 @pytest.mark.parametrize("name", NAMES[:14])
 def test_twins_agree_on_every_octet_in_a_name(twins, name):
     for at in range(len(name)):
@@ -206,6 +214,13 @@ def test_twins_agree_on_every_octet_in_a_line(twins, line, position):
 )
 def test_twins_agree_on_own_fields(same, octets):
     same("is_own", octets)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_twins_agree_on_every_octet_in_an_own_field(same, name):
+    for at in range(len(name)):
+        for octet in range(256):
+            same("is_own", name[:at] + bytes([octet]) + name[at + 1 :])
 
 
 @given(
