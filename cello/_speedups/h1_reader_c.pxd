@@ -72,6 +72,7 @@ cdef class MessageReader:
     cdef Py_ssize_t _read_line(self, bytes data, Py_ssize_t position) except -1
     cdef _take_line(self, HeadScan scan)
     cdef _use_parser(self, object parser)
+    cdef _forget_line(self)
     cdef _refuse_line(self, bytes line)
     @cython.locals(size=Py_ssize_t, end=Py_ssize_t, stop=Py_ssize_t, piece=bytes)
     cdef Py_ssize_t _read_fields(self, bytes data, Py_ssize_t position) except -1

@@ -236,10 +236,12 @@ class MessageReader:
         expected = 10 if self._blank_octets % 2 else 13
         if octet != expected:
             if expected == 10:
+                self._forget_line()
                 self._refuse(400, "a bare CR stands before the request line")
             return expected == 10
         self._blank_octets += 1
         if self._blank_octets > MAX_BLANK_OCTETS:
+            self._forget_line()
             self._refuse(400, "too many empty lines before the request line")
         return True
 
@@ -250,6 +252,7 @@ class MessageReader:
         partial += data[position : position + MAX_LINE_BYTES + 2]
         line_end = partial.find(b"\r\n", start - 1 if start else 0)
         if line_end < 0:
+            self._forget_line()
             if not 33 <= partial[0] <= 126:
                 self._refuse(400, "the request does not begin with a method")  # TLS, for one
             elif len(partial) > MAX_LINE_BYTES:
@@ -285,7 +288,13 @@ class MessageReader:
         self._parser = parser
         self._feed_parser = parser.feed_data  # PERF: one look-up a connection, not one a request
 
+    def _forget_line(self) -> None:
+        """Forget the last request: neither log nor answer may take what is refused now for it."""
+        self.method = ""
+        self.target = b""
+
     def _refuse_line(self, line: bytes) -> None:
+        self._forget_line()
         if len(line) > MAX_TARGET_BYTES and 33 <= line[0] <= 126:
             self._refuse(414, f"the request target is over {MAX_TARGET_BYTES} bytes")
         else:
