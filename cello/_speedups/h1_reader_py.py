@@ -505,9 +505,6 @@ class MessageReader:
             self._feed_parser(piece)
         except self._settings.parser_upgrade:
             self._parser = None  # this one has ended the message; see _open_body
-        except StopParsing:
-            self._refuse_for(self.fault)
-            return False
         except Exception as exc:  # noqa: BLE001 - what the parser raises is not public API in full
             self._refuse_for(self._fault_of(exc))
             return False

@@ -15,7 +15,6 @@ cdef class HeadScan:
     cdef public bytes content_length
     cdef public bytes transfer_encoding
     cdef public bytes expect
-    cdef public bint has_upgrade
     cdef public bint has_proxy_connection
 
     cdef bint split_line(self, const char* start, const char* stop) except -1

@@ -97,7 +97,6 @@ cdef class HeadScan:
         self.content_length = None
         self.transfer_encoding = None
         self.expect = None
-        self.has_upgrade = False
         self.has_proxy_connection = False
         while True:
             at = next_field(at, last, &line)
@@ -114,9 +113,6 @@ cdef class HeadScan:
         elif size == 6:
             if is_name(name, b"expect", 6):
                 self.expect = joined(self.expect, value, length)
-        elif size == 7:
-            if is_name(name, b"upgrade", 7):
-                self.has_upgrade = True
         elif size == 10:
             if is_name(name, b"connection", 10):
                 self.connection = joined(self.connection, value, length)

@@ -40,7 +40,6 @@ class HeadScan:
         "field_count",
         "has_percent",
         "has_proxy_connection",
-        "has_upgrade",
         "host",
         "host_count",
         "is_http_11",
@@ -73,7 +72,6 @@ class HeadScan:
         self.content_length: bytes | None = None
         self.transfer_encoding: bytes | None = None
         self.expect: bytes | None = None
-        self.has_upgrade = False
         self.has_proxy_connection = False
 
     def scan(self, data: bytes, position: int) -> int:
@@ -119,9 +117,6 @@ class HeadScan:
     def _note_expect(self, value: bytes) -> None:
         self.expect = _joined(self.expect, value)
 
-    def _note_upgrade(self, value: bytes) -> None:
-        self.has_upgrade = True
-
     def _note_proxy_connection(self, value: bytes) -> None:
         self.has_proxy_connection = True
 
@@ -156,7 +151,6 @@ _NOTES = {
     b"content-length": HeadScan._note_content_length,
     b"transfer-encoding": HeadScan._note_transfer_encoding,
     b"expect": HeadScan._note_expect,
-    b"upgrade": HeadScan._note_upgrade,
     b"proxy-connection": HeadScan._note_proxy_connection,  # llhttp takes it for Connection
 }
 
