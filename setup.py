@@ -17,7 +17,19 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-SAME_SOURCE = ("states", "headers", "query", "request", "stream", "dispatch", "h1_rules", "h1_reader", "h1")
+SAME_SOURCE = (
+    "states",
+    "headers",
+    "query",
+    "request",
+    "stream",
+    "dispatch",
+    "h1_rules",
+    "h1_chunks",
+    "h1_reader",
+    "h1_send",
+    "h1",
+)
 WRITTEN_TWICE = ("octets", "wire", "heads", "calls", "router")
 
 SOURCE = Path("cello/_speedups")

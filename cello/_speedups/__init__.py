@@ -19,8 +19,9 @@ def _is_compiled() -> bool:
 
 if TYPE_CHECKING or not _is_compiled():
     from .dispatch_py import Dispatcher, Endpoint, Exchange
-    from .h1_py import H1Connection, Service
+    from .h1_py import H1Connection
     from .h1_reader_py import ReaderSettings
+    from .h1_send_py import Service
     from .headers_py import Headers
     from .octets_py import (
         decode_component,
@@ -40,8 +41,9 @@ if TYPE_CHECKING or not _is_compiled():
     IMPLEMENTATION = "pure"
 else:
     from .dispatch_c import Dispatcher, Endpoint, Exchange
-    from .h1_c import H1Connection, Service
+    from .h1_c import H1Connection
     from .h1_reader_c import ReaderSettings
+    from .h1_send_c import Service
     from .headers_c import Headers
     from .octets_c import (
         decode_component,

@@ -1,75 +1,25 @@
 # Types of h1_c, which is h1_py.py compiled.
 cimport cython
 
-from cello._speedups.dispatch_c cimport Dispatcher
-from cello._speedups.h1_reader_c cimport MessageReader, ReaderSettings
-from cello._speedups.heads_c cimport is_own
+from cello._speedups.h1_reader_c cimport MessageReader
+from cello._speedups.h1_send_c cimport SendSide, Service
 from cello._speedups.request_c cimport Request, make_request
-from cello._speedups.stream_c cimport AnswerStream
-from cello._speedups.wire_c cimport chunk as render_chunk, render
 
-cdef int BODY, BY_CLOSE, BY_LENGTH, CHUNKED, CLOSED, COMPLETE, END, HEAD, IDLE, LINGER, NO_BODY, NOTHING, OPEN
-cdef int PIECE
-cdef Py_ssize_t BACKLOG_BYTES, DISCARD_BYTES, LARGE_BODY_BYTES, LINGER_BYTES, OUTPUT_BYTES
+cdef int BODY, CLOSED, COMPLETE, END, HEAD, IDLE, LINGER, NOTHING, OPEN, PIECE
+cdef Py_ssize_t DISCARD_BYTES
 cdef double LINGER_SECONDS, STOP_SECONDS
 
 
-@cython.final
-cdef class Service:
-    cdef public object admit, refuse, released, note, log
-    cdef public Dispatcher dispatcher
-    cdef public ReaderSettings reading
-    cdef public set connections
-    cdef public bytes common, common_close, common_keep_alive
-    cdef public str scheme
-    cdef public bint is_stopping
-    cdef public double now, tick_seconds, request_seconds, stall_seconds, keep_alive_seconds
-
-    @cython.locals(now=double, due=list, connection=H1Connection)
-    cpdef sweep(self)
-
-
-cdef class H1Connection(AnswerStream):
-    cdef object _backlog
-    cdef Py_ssize_t _discarded_bytes
-    cdef object _drain_waiter
-    cdef Py_ssize_t _dropped_bytes
-    cdef int _framing
-    cdef bint _has_sent_continue
-    cdef bint _is_answered
-    cdef bint _is_corked
-    cdef bint _is_eof
+cdef class H1Connection(SendSide):
     cdef bint _is_fresh
-    cdef bint _is_keep_alive
-    cdef bint _is_reading_paused
-    cdef bint _is_streaming
-    cdef bint _is_write_paused
-    cdef list _output
-    cdef Py_ssize_t _output_bytes
-    cdef MessageReader _reader
-    cdef object _request
-    cdef object _sending
     cdef Py_ssize_t _stalled_bytes
-    cdef Py_ssize_t _unread_bytes
     cdef double _unread_since
-    cdef bint _wants_body_paused
-    cdef object _write_out
     cdef public double began_at
     cdef public object client
-    cdef public double deadline
-    cdef public object exchange
     cdef public double idle_since
-    cdef public int phase
-    cdef public Py_ssize_t sent_bytes
-    cdef public Service service
-    cdef public double stall_deadline
-    cdef public int status
-    cdef public object transport
 
-    cdef _reset(self)
     cdef bint _is_cut_off(self) except -1
-    cdef _cancel(self, str reason)
-    @cython.locals(position=Py_ssize_t, size=Py_ssize_t, state=int, reader=MessageReader)
+    @cython.locals(position=Py_ssize_t, size=Py_ssize_t, state=int, event=int, reader=MessageReader)
     cdef _advance(self, bytes data)
     @cython.locals(service=Service)
     cdef _note_start(self)
@@ -77,9 +27,6 @@ cdef class H1Connection(AnswerStream):
     @cython.locals(reader=MessageReader, pieces=list)
     cdef _take_pieces(self)
     cdef _resume(self)
-    @cython.locals(wants_pause=bint)
-    cdef _pace(self)
-    cdef _drop(self, Py_ssize_t size)
     @cython.locals(reader=MessageReader, request=Request)
     cdef _begin(self)
     cdef _find_client(self)
@@ -88,27 +35,11 @@ cdef class H1Connection(AnswerStream):
     cdef _reject(self, int status, str detail)
     @cython.locals(reader=MessageReader)
     cdef _make_refused(self)
-    @cython.locals(common=bytes, kept=list)
-    cpdef respond(self, int status, list fields, bytes body, Py_ssize_t length)
-    @cython.locals(field=tuple, kept=list)
-    cdef list _without_own(self, list fields)
-    @cython.locals(service=Service)
-    cdef bytes _common(self, int status)
-    @cython.locals(reader=MessageReader)
-    cdef bint _may_discard(self) except -1
-    cdef bint _is_body_coming(self) except -1
-    cdef _wake_drain(self)
-    cdef _write(self, bytes data)
-    @cython.locals(output=list, data=bytes)
-    cdef _flush(self)
     cdef _answer_done(self)
+    @cython.locals(reader=MessageReader)
     cdef _next_message(self)
     @cython.locals(service=Service)
     cdef _rest(self)
-    @cython.locals(service=Service, reader=MessageReader, has_more_coming=bint, seconds=double)
-    cdef _close_in_steps(self)
-    cdef _close(self)
-    cdef _abort(self)
     @cython.locals(state=int)
     cpdef expire(self)
     cdef _expire_idle(self, object transport)

@@ -1,14 +1,18 @@
-"""Looking at the head of a message before the parser gets it, in C; the twin of heads_py."""
+"""Finding what a request's head says, in C; the twin of heads_py."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp
 
+from cello._speedups.words cimport is_text, is_visible
+
 from .h1_rules_c import METHODS as _METHODS
+from .octets_c import is_token
 
 LINE_PARTIAL = 0
 LINE_BAD = 1
 FIELDS_PARTIAL = 2
 WHOLE = 3
+PLAIN = 4
 
 MAX_TARGET_BYTES = 65536
 cdef enum:
@@ -19,6 +23,10 @@ cdef str GET = _METHODS[b"GET"]
 cdef str POST = _METHODS[b"POST"]
 cdef str CONNECT = _METHODS[b"CONNECT"]
 cdef bytes EMPTY = b""
+
+cdef unsigned char TOKEN_OCTETS[256]
+for _octet in range(256):
+    TOKEN_OCTETS[_octet] = is_token(bytes([_octet]))
 
 # The names that nearly every request has, so that a lower-case copy need not be made of them each time.
 cdef bytes HOST_NAME = b"host"
@@ -79,6 +87,10 @@ cdef class HeadScan:
         self.line_end = line_end - base
         if not self.split_line(base + position, line_end):
             return 1
+        end = self.plain_end(line_end + 2, stop)
+        if end != NULL:
+            self.end = end - base
+            return 4
         end = find_head_end(line_end, stop)
         if end == NULL:
             return 2
@@ -86,18 +98,11 @@ cdef class HeadScan:
         return 3
 
     cpdef scan_fields(self, bytes head, Py_ssize_t start, Py_ssize_t stop):
-        """Count the field lines of ``head[start:stop]`` and keep those that steer HTTP/1.1."""
+        """Count the field lines of ``head[start:stop]`` and note those that steer HTTP/1.1."""
         cdef const char* at = PyBytes_AS_STRING(head) + start
         cdef const char* last = PyBytes_AS_STRING(head) + stop
         cdef FieldLine line
-        self.field_count = 0
-        self.host_count = 0
-        self.host = None
-        self.connection = None
-        self.content_length = None
-        self.transfer_encoding = None
-        self.expect = None
-        self.has_proxy_connection = False
+        self.forget_fields()
         while True:
             at = next_field(at, last, &line)
             if at == NULL:
@@ -105,25 +110,67 @@ cdef class HeadScan:
             self.field_count += 1
             self.note(line.name, line.name_size, line.value, line.value_size)
 
+    cdef const char* plain_end(self, const char* at, const char* stop) except? NULL:
+        """Note the fields of a plain head from ``at`` on; returns its end, or NULL where it is not plain."""
+        cdef const char* name
+        cdef const char* end
+        cdef const char* last
+        cdef Py_ssize_t size
+        if not self.is_origin_form or not is_visible(PyBytes_AS_STRING(self.target), len(self.target)):
+            return NULL
+        self.forget_fields()
+        while stop - at >= 2:
+            if at[0] == 13:
+                return at + 2 if at[1] == 10 else NULL
+            name = at
+            while at < stop and TOKEN_OCTETS[<unsigned char>at[0]]:
+                at += 1
+            if at == stop or at[0] != c":" or at == name:
+                return NULL
+            size = at - name
+            at += 1
+            end = <const char*>memchr(at, 13, stop - at)
+            if end == NULL or end + 1 == stop or end[1] != 10 or not is_text(at, end - at):
+                return NULL
+            while at < end and (at[0] == 32 or at[0] == 9):
+                at += 1
+            last = end
+            while last > at and (last[-1] == 32 or last[-1] == 9):
+                last -= 1
+            self.field_count += 1
+            self.note(name, size, at, last - at)
+            at = end + 2
+        return NULL
+
+    cdef forget_fields(self):
+        self.has_notes = False
+        self.field_count = 0
+        self.host_count = 0
+        self.length_count = 0
+        self.host = None
+        self.connection = None
+        self.length_field = None
+        self.transfer_encoding = None
+        self.expect = None
+
     cdef int note(self, const char* name, Py_ssize_t size, const char* value, Py_ssize_t length) except -1:
         if size == 4:
             if is_name(name, b"host", 4):
                 self.host = PyBytes_FromStringAndSize(value, length)
                 self.host_count += 1
-        elif size == 6:
-            if is_name(name, b"expect", 6):
-                self.expect = joined(self.expect, value, length)
-        elif size == 10:
-            if is_name(name, b"connection", 10):
-                self.connection = joined(self.connection, value, length)
-        elif size == 14:
-            if is_name(name, b"content-length", 14):
-                self.content_length = PyBytes_FromStringAndSize(value, length)
-        elif size == 16:
-            if is_name(name, b"proxy-connection", 16):
-                self.has_proxy_connection = True
+            return 0
+        if size == 6 and is_name(name, b"expect", 6):
+            self.expect = joined(self.expect, value, length)
+        elif size == 10 and is_name(name, b"connection", 10):
+            self.connection = joined(self.connection, value, length)
+        elif size == 14 and is_name(name, b"content-length", 14):
+            self.length_field = PyBytes_FromStringAndSize(value, length)
+            self.length_count += 1
         elif size == 17 and is_name(name, b"transfer-encoding", 17):
             self.transfer_encoding = joined(self.transfer_encoding, value, length)
+        else:
+            return 0
+        self.has_notes = True
         return 0
 
     cdef bint split_line(self, const char* start, const char* stop) except -1:

@@ -42,22 +42,22 @@ _PCHAR = "!$&'()*+,;=:@"
 class Target:
     """What a method leads to at a node: the leaf, and the parameters on the way.
 
-    ``names`` has one entry for each piece of a split path, empty for static ones; it is empty as a whole
-    where there are no parameters.
+    ``names`` has one entry for each piece of a split path, empty for static ones; ``places`` are those of the
+    parameters.
     """
 
-    __slots__ = ("found", "leaf", "names")
+    __slots__ = ("found", "leaf", "places")
 
     def __init__(self, leaf: Any, names: tuple[str, ...]) -> None:
         self.leaf = leaf
-        self.names = names
+        self.places = [(index, name) for index, name in enumerate(names) if name]
         self.found = (leaf, None)  # PERF: the answer of every match without parameters, made once
 
 
 class Node:
     """What may follow a prefix of segments."""
 
-    __slots__ = ("is_fork", "methods", "plain", "statics", "typed", "wildcard")
+    __slots__ = ("is_fork", "is_plain_fork", "methods", "plain", "statics", "typed", "wildcard")
 
     def __init__(self) -> None:
         self.statics: dict[str, Node] = {}
@@ -66,17 +66,18 @@ class Node:
         self.wildcard: Node | None = None
         self.methods: dict[str, Target] = {}
         self.is_fork = False  # there are other edges than static ones
+        self.is_plain_fork = True  # there are none beside static ones and the plain one
 
 
 class Router:
     """A table of patterns that answers by method and raw path."""
 
-    __slots__ = ("_depth", "_root", "_whole")
+    __slots__ = ("_most", "_root", "_whole")
 
     def __init__(self) -> None:
         self._root = Node()
         self._whole: dict[bytes, dict[str, Target]] = {}
-        self._depth = 0
+        self._most = 1  # splits of a path: one behind the deepest pattern
 
     def add(
         self,
@@ -99,11 +100,9 @@ class Router:
             names.append(name)
             raw += "/" + quote(text, safe=_PCHAR)
             node = _grow(node, kind, text, convert)
-        self._depth = max(self._depth, len(names) - 1)
-        if any(names):
-            _enter(node.methods, methods, Target(leaf, tuple(names)))
-        else:
-            _enter(node.methods, methods, Target(leaf, ()))
+        self._most = max(self._most, len(names))
+        _enter(node.methods, methods, Target(leaf, tuple(names)))
+        if not any(names):
             self._whole[raw.encode()] = node.methods
 
     def match(self, method: str, path: bytes) -> tuple[Any, dict[str, Any] | None] | None:
@@ -117,26 +116,27 @@ class Router:
             target = known.get(method)
             if target is not None:
                 return target.found
-        segments = _split(path, self._depth + 1)
+        # PERF: what most paths are is split here, and not by a call.
+        segments: list[Any] = (
+            path.decode().split("/", self._most)
+            if 37 not in path and path.isascii()  # "%"
+            else _split(path, self._most)
+        )
         if segments[0]:  # no slash in front: the asterisk form
             return None
         target = _find(self._root, segments, 1, method)
         if target is None:
             return None
-        names = target.names
-        count = len(names)
-        if count == 0:
+        if not target.places:
             return target.found
         params = {}
-        for index in range(count):
-            name = names[index]
-            if name:
-                params[name] = segments[index]
-        return (target.leaf, params)
+        for index, name in target.places:
+            params[name] = segments[index]
+        return target.leaf, params
 
     def allowed(self, path: bytes) -> list[str]:
         """Return the methods that have a leaf for a raw path, sorted; raises as ``match``."""
-        segments = _split(path, self._depth + 1)
+        segments = _split(path, self._most)
         found: set[str] = set()
         if not segments[0]:
             _collect(self._root, segments, 1, found)
@@ -151,6 +151,7 @@ def _grow(node: Node, kind: int, text: str, convert: Callable[[str], Any] | None
     if kind == PLAIN:
         node.plain = node.plain or Node()
         return node.plain
+    node.is_plain_fork = False
     if kind == WILDCARD:
         node.wildcard = node.wildcard or Node()
         return node.wildcard
@@ -182,7 +183,7 @@ def _enter(known: dict[str, Target], methods: Iterable[str], target: Target) -> 
 def _split(path: bytes, most: int) -> list[Any]:
     """Split a raw path at its first slashes and decode the pieces."""
     try:
-        if b"%" not in path:
+        if 37 not in path:  # "%"
             return path.decode().split("/", most)
         return [
             decode_component(piece) if b"%" in piece else piece.decode() for piece in path.split(b"/", most)
@@ -198,10 +199,14 @@ def _find(node: Node, segments: list[Any], index: int, method: str) -> Target | 
         segment = segments[index]
         child = node.statics.get(segment)
         index += 1
+        # PERF: with one edge to take and no other there is nothing to come back for, so no call for it.
         if not node.is_fork:
             if child is None:
                 return None
-            node = child  # PERF: without another edge there is nothing to come back for
+            node = child
+            continue
+        if child is None and node.is_plain_fork and node.plain is not None and segment:
+            node = node.plain
             continue
         if child is not None:
             target = _find(child, segments, index, method)

@@ -29,25 +29,25 @@ def render(status: int, fields: Fields, common: bytes, length: int, body: bytes)
     """
     # PERF: the usual types are seen at once; what is not usual is checked, and named, one by one.
     if (
-        type(status) is int
+        type(status) is type(length) is int
+        and type(common) is type(body) is bytes
         and type(fields) is list
-        and type(common) is bytes
-        and type(length) is int
-        and type(body) is bytes
         and length < _LENGTH_LIMIT
+        and status in _STATUS_LINES
     ):
-        head = _STATUS_LINES.get(status)
-        if head is not None and all(map(_is_plain_field, fields)):
-            for name, value in fields:
-                head += b"%b: %b\r\n" % (name, value)
+        head = _STATUS_LINES[status]
+        for field in fields:
+            if type(field) is not tuple or len(field) != 2:
+                break
+            name, value = field
+            if not (type(name) is type(value) is bytes):
+                break
+            head += b"%b: %b\r\n" % field
+        else:
             if length >= 0:
                 return b"%b%bcontent-length: %d\r\n\r\n%b" % (head, common, length, body)
             return b"%b%b\r\n%b" % (head, common, body)
     return _render_checked(status, fields, common, length, body)
-
-
-def _is_plain_field(field: object) -> bool:
-    return type(field) is tuple and len(field) == 2 and type(field[0]) is bytes and type(field[1]) is bytes
 
 
 def _render_checked(status: int, fields: Fields, common: bytes, length: int, body: bytes) -> bytes:

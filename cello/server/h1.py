@@ -150,7 +150,7 @@ class H1Clock:
     def tick(self) -> None:
         """Move ``now``, render Date when its second has passed, expire what is due."""
         service = self._service
-        service.now = self._monotonic()
+        service.move_to(self._monotonic())
         second = int(self._wall())
         if second != self._second:
             self._second = second
