@@ -64,6 +64,7 @@ cdef class MessageReader(HeadScan):
     cdef _head_done(self)
     cdef _check_notes(self)
     cdef _check_framing(self)
+    cdef _fault_of_codings(self)
     cdef _split_other_form(self, bytes target)
     @cython.locals(size=Py_ssize_t, stop=Py_ssize_t, chunks=ChunkedBody)
     cdef Py_ssize_t _read_body(self, bytes data, Py_ssize_t position) except -1

@@ -332,9 +332,7 @@ class MessageReader(HeadScan):
     def _check_framing(self) -> Any:
         """Return the fault of Transfer-Encoding and Content-Length, or None; sets what body there is."""
         if self.transfer_encoding is not None:
-            fault = check_transfer_encoding(self.transfer_encoding, self.is_http_11)
-            if fault is None and self.length_count:
-                fault = Fault(400, "the request has both Transfer-Encoding and Content-Length")
+            fault = self._fault_of_codings()
             if fault is None:
                 settings = self._settings
                 self._chunks = ChunkedBody(settings.make_parser, settings.max_fields, self.field_count)
@@ -350,6 +348,12 @@ class MessageReader(HeadScan):
         self.body_left = length
         self.has_body = True  # also where it is empty: next_message has something to forget
         return None
+
+    def _fault_of_codings(self) -> Any:
+        """Return the fault of a message that has Transfer-Encoding, or None."""
+        if self.length_count:
+            return Fault(400, "the request has both Transfer-Encoding and Content-Length")
+        return check_transfer_encoding(self.transfer_encoding or b"", self.is_http_11)
 
     def _split_other_form(self, target: bytes) -> Any:
         """Take apart a target that is no path: sets authority, path and query, or returns the fault."""
@@ -418,7 +422,7 @@ class MessageReader(HeadScan):
             head = self.head if self._head is None else bytes(self._head)
             self.scan_fields(head, self.fields_at, len(head))
             if self.transfer_encoding is not None:
-                fault = check_transfer_encoding(self.transfer_encoding, self.is_http_11)
+                fault = self._fault_of_codings()
                 if fault is not None:
                     return fault
         return Fault(400, f"the message cannot be parsed: {detail}")

@@ -121,7 +121,7 @@ cdef class HeadScan:
         self.forget_fields()
         while stop - at >= 2:
             if at[0] == 13:
-                return at + 2 if at[1] == 10 else NULL
+                return at + 2 if at[1] == 10 and self.transfer_encoding is None else NULL
             name = at
             while at < stop and TOKEN_OCTETS[<unsigned char>at[0]]:
                 at += 1

@@ -253,6 +253,7 @@ def what_was_seen(request: Any) -> dict[str, Any]:
         "query": {name: list(request.query.get_all(name)) for name in request.query.keys()},  # noqa: SIM118
         "host": request.host,
         "http_version": request.http_version.removeprefix("HTTP/"),
+        "has_length": request.content_length is not None,
         "headers": [[name, value] for name, value in request.headers.items()],
         "body": request.body().decode("latin-1"),
     }
@@ -317,6 +318,12 @@ def corpus_app() -> Any:
     app.get("/large", blocking=False)(lambda request: b"x" * LARGE_BYTES)
     app.get("/own-fields", blocking=False)(lambda request: Response("own", headers=OWN_FIELDS))
     app.get("/own-close", blocking=False)(lambda request: Response("own", headers={"connection": "close"}))
+    app.get("/own-stream", blocking=False)(
+        lambda request: Response.stream(iter((b"own\n",)), headers=OWN_FIELDS)
+    )
+    app.get("/own-stream-and-close", blocking=False)(
+        lambda request: Response.stream(iter((b"own\n",)), headers={"connection": "close"})
+    )
     app.get("/stream", blocking=False)(lambda request: iter((b"one\n", b"two\n", b"", b"three\n")))
     app.get("/measured-stream", blocking=False)(
         lambda request: Response.stream(iter((b"one\n", b"two\n")), headers={"content-length": "8"})
