@@ -3,9 +3,9 @@
 ``HeadScan.scan`` looks at octets where a message starts. A *plain* head is whole and in order by the grammar
 alone: ``method SP path SP HTTP/1.0 or 1.1`` (RFC 9112 3), then ``token ":" OWS value OWS CRLF`` for each
 field (RFC 9112 5, RFC 9110 5.5), and no Transfer-Encoding. Nothing in it can be read in two ways, so no other
-parser is asked; what its fields mean is for h1_rules. Of any other head the scan finds the request line and the end: what is no request
-line is LINE_BAD, and fault_of_line (h1_rules) says why; fields that are not plain are for the parser to
-refuse or accept, after which ``scan_fields`` notes them.
+parser is asked; what its fields mean is for h1_rules. Of any other head the scan finds the request line and
+the end: what is no request line is LINE_BAD, and fault_of_line (h1_rules) says why; fields that are not plain
+are for the parser to refuse or accept, after which ``scan_fields`` notes them.
 
 PERF: httptools takes 2,000 instructions for the head of a small request, and hands over every field as two
 objects by a call of its own, wanted or not: 700 more. A plain head's fields cost 100 instructions each, until
