@@ -23,6 +23,7 @@ SAME_SOURCE = (
     "query",
     "request",
     "stream",
+    "evidence",
     "dispatch",
     "h1_rules",
     "h1_chunks",

@@ -29,8 +29,8 @@ from .config import (
 from .dispatch import build
 from .errors import ConfigError, RouteError, StartError
 from .lifespan import Lifespan, State, check_event
-from .middleware import Parts, is_async
-from .routing import Route, RouteTable, place_of
+from .middleware import Parts
+from .routing import Route, RouteTable, is_async, place_of
 from .threads import HandlerPool
 from .types import Handler
 

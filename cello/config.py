@@ -195,15 +195,17 @@ class TimeoutConfig:
     """How long the server waits, in seconds; None switches a timeout off.
 
     ``request_timeout`` is for receiving a whole request, ``response_timeout`` for the handler to answer,
-    ``keep_alive_timeout`` for an idle connection. Raises ConfigError.
+    ``keep_alive_timeout`` for an idle connection. After ``stall_timeout`` the watchdog says what holds the
+    event loop. Raises ConfigError.
     """
 
     request_timeout: Seconds | None = 30
     response_timeout: Seconds | None = 30
     keep_alive_timeout: Seconds | None = 75
+    stall_timeout: Seconds | None = 1
 
     def __post_init__(self) -> None:
-        for name in ("request_timeout", "response_timeout", "keep_alive_timeout"):
+        for name in ("request_timeout", "response_timeout", "keep_alive_timeout", "stall_timeout"):
             value = getattr(self, name)
             if value is not None:
                 _check_seconds("TimeoutConfig", name, value, ", or None for no timeout")

@@ -17,18 +17,29 @@ from math import inf
 from threading import Lock
 from time import monotonic
 from traceback import format_exception_only
+from types import CodeType
 from typing import Any
 
 from ._speedups import INLINE, TASK, THREAD, Dispatcher, Endpoint
 from .errors import ClientDisconnected, HTTPError, ResponseError
 from .json_codec import check_finite, encode, encode_unchecked, explain
+from .lanes import (
+    Cost,
+    Lanes,
+    Watched,
+    cost_since,
+    describe_lane,
+    sample,
+    tell_change,
+    watched_functions,
+)
 from .middleware import Parts, Tools, compose
 from .problems import exception_members, prefers_json, problem, render_text
 from .response import OCTET_STREAM, TEXT, Response
 from .returns import to_response
 from .routing import Route, RouteTable, place_of
 from .status import has_body
-from .threads import HandlerPool, call_soon
+from .threads import QUEUED_PER_WORKER, HandlerPool, PoolFull, call_soon
 from .types import Fields, Stream
 
 logger = logging.getLogger("cello")
@@ -46,6 +57,7 @@ class Core:
         self.debug = debug
         self.check_json = check_finite
         self.explain_json = explain
+        self.watched: dict[CodeType, Watched] = {}
 
     # Errors.
 
@@ -110,7 +122,12 @@ class Core:
         exc: BaseException | None,
         headers: dict[str, str] | None = None,
     ) -> Response:
-        extra = exception_members(exc) if exc is not None and self.debug else {}
+        extra = {}
+        if self.debug and status >= 500:
+            extra = exception_members(exc) if exc is not None else {}
+            lane = describe_lane(request.route)
+            if lane is not None:
+                extra["lane"] = lane
         members = problem(status, detail, request.raw_path.decode("latin-1"), **extra)
         if prefers_json(request.headers.get("accept")):
             response = Response(encode(members), status, headers, content_type=PROBLEM)
@@ -206,20 +223,56 @@ class Core:
         """Call an exchange's handler in a handler thread; ``exchange.deliver`` gets what comes of it."""
         loop = asyncio.get_running_loop()
         context = exchange.context = copy_context()
+        endpoint = exchange.endpoint
+        is_watched = endpoint.evidence is not None
 
         def job() -> None:
             result, raised = None, None
             if exchange.is_done:
                 # answered 504, or its client has left, while it waited for a thread: never to be called
                 return
+            exchange.is_queued = False
+            before = sample() if is_watched else None
             try:
-                result = context.run(exchange.endpoint.call, exchange.request)
+                result = context.run(endpoint.call, exchange.request)
             except BaseException as exc:  # noqa: BLE001 - becomes an answer on the loop's thread
                 raised = exc
+            if before is not None:
+                exchange.cost = cost_since(before)
             # In the handler's context, which the body of a streamed answer is made in.
             call_soon(loop, exchange.deliver, result, raised, context=context)
 
-        self.pool.submit(job)
+        exchange.is_queued = True
+        try:
+            self.pool.submit(job, is_refusable=True)
+        except PoolFull:
+            exchange.is_done = True
+            self.refuse_busy(exchange.request, exchange.stream)
+
+    def refuse_busy(self, request: Any, stream: Stream) -> None:
+        """Answer 503 to a request for which no handler thread became free in time."""
+        logger.warning(
+            "%s %s: all handler threads are busy, and were for the whole response_timeout or %d calls deep",
+            request.method,
+            request.raw_path.decode("latin-1"),
+            QUEUED_PER_WORKER,
+        )
+        self.refuse(request, stream, 503, "all handler threads are busy")
+
+    # Lanes.
+
+    def note_cost(self, endpoint: Endpoint, cost: Cost) -> None:
+        """Add a call in a thread to an endpoint's evidence, and move the endpoint where that says so."""
+        if endpoint.evidence is not None and endpoint.evidence.note_thread(*cost):
+            self.change_lane(endpoint)
+
+    def change_lane(self, endpoint: Endpoint) -> None:
+        """Move an endpoint to the lane that its evidence has decided on, and say so."""
+        evidence = endpoint.evidence
+        assert evidence is not None  # pinned lanes never change
+        endpoint.lane = evidence.lane
+        name = endpoint.route or "what no route matches"
+        tell_change(str(name), evidence)
 
     def note_late(self, exchange: Any, exc: BaseException | None) -> None:
         """Log a result that came after its exchange was over."""
@@ -387,18 +440,29 @@ def build(
     """
     table = _copied(table)
     core = Core(pool, _all_methods(table), debug=debug)
-    tools = Tools(respond=core.respond_or_raise, failure=core.failure, pool=pool)
+    core.watched = watched_functions(table.routes, parts.functions())
+    lanes = Lanes(pool)
+    tools = Tools(respond=core.respond_or_raise, failure=core.failure, pool=pool, lanes=lanes)
     default_seconds = inf if response_seconds is None else float(response_seconds)
     for route in table.routes:
-        call, is_coroutine = compose(route.handler, parts, tools, is_pinned=route.blocking is False)
+        call, is_coroutine = compose(route.handler, parts, tools, blocking=route.blocking)
         seconds = default_seconds if route.timeout is None else float(route.timeout)
         limit = max_request_bytes if route.max_request_size is None else route.max_request_size
-        route.call = Endpoint(call, _lane(route, parts, is_coroutine), route, route.stream, limit, seconds)
-    call, is_coroutine = compose(_unmatched(table), parts, tools, is_pinned=False, is_quick=True)
+        lane = _lane(route, parts, is_coroutine)
+        evidence = None
+        if lane == THREAD and route.blocking is None:
+            evidence = lanes.new_evidence()
+            lane = evidence.lane
+        route.call = Endpoint(call, lane, route, route.stream, limit, seconds, evidence)
+    call, is_coroutine = compose(_unmatched(table), parts, tools, blocking=None, is_quick=True)
     lane = TASK if is_coroutine else THREAD if parts.has_blocking() else INLINE
     # As if stream=True: what no route takes is answered at once, whatever body comes behind it. A hook or a
     # middleware may read the body, though, and has to find it.
-    unmatched = Endpoint(call, lane, None, parts.is_empty(), max_request_bytes, default_seconds)
+    evidence = None
+    if lane == THREAD:
+        evidence = lanes.new_evidence()
+        lane = evidence.lane
+    unmatched = Endpoint(call, lane, None, parts.is_empty(), max_request_bytes, default_seconds, evidence)
     return Dispatcher(app, core, table.match, encode_unchecked, unmatched)
 
 

@@ -8,35 +8,28 @@ every answer.
 A chain without any part is the handler itself, and costs nothing. A chain of ``def`` parts around a ``def``
 handler is one call in the handler's lane. As soon as one part is ``async def`` the chain is a coroutine on
 the loop; then a ``def`` middleware runs in a handler thread and its ``call_next`` waits there for the rest of
-the chain, and a ``def`` handler or hook goes to a handler thread too unless its route is pinned to the loop
-by ``blocking=False``.
+the chain, and every other ``def`` part has a lane of its own (lanes.py), unless the route pins them all with
+``blocking``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import HTTPError
+from .lanes import Lanes
 from .response import Response
+from .routing import is_async
 from .threads import HandlerPool
 
 Call = Callable[[Any], Any]
 AsyncCall = Callable[[Any], Awaitable[Any]]
 Respond = Callable[[Any, Any], Response]
 Failure = Callable[[Any, BaseException], Response]
-
-
-def is_async(function: Any) -> bool:
-    """Tell whether calling it gives a coroutine: ``async def``, also behind partial or as ``__call__``."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    called = getattr(function, "__call__", None)  # noqa: B004 - it is looked at, not asked for
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
 
 
 @dataclass
@@ -48,19 +41,21 @@ class Parts:
     middlewares: list[Callable[[Any, Call], Any]] = field(default_factory=list)
     exceptions: dict[type[BaseException] | int, Callable[[Any, Any], Any]] = field(default_factory=dict)
 
+    def functions(self) -> list[Callable[..., Any]]:
+        """Return all of them."""
+        return [*self.before, *self.after, *self.middlewares, *self.exceptions.values()]
+
     def is_empty(self) -> bool:
         """Tell whether a handler can be called without any chain."""
         return not (self.before or self.after or self.middlewares or self.exceptions)
 
     def has_async(self) -> bool:
         """Tell whether any part is a coroutine function."""
-        parts = (*self.before, *self.after, *self.middlewares, *self.exceptions.values())
-        return any(is_async(part) for part in parts)
+        return any(is_async(part) for part in self.functions())
 
     def has_blocking(self) -> bool:
         """Tell whether any part is a plain function, which may block."""
-        parts = (*self.before, *self.after, *self.middlewares, *self.exceptions.values())
-        return any(not is_async(part) for part in parts)
+        return any(not is_async(part) for part in self.functions())
 
     def find(self, exc: BaseException) -> Callable[[Any, Any], Any] | None:
         """Return the handler for an exception: by its class, the nearest first, else by its status."""
@@ -82,21 +77,22 @@ class Tools:
     respond: Respond  # (request, a handler's return value) -> Response
     failure: Failure  # (request, exception) -> Response
     pool: HandlerPool
+    lanes: Lanes
 
 
 def compose(
-    handler: Call, parts: Parts, tools: Tools, *, is_pinned: bool, is_quick: bool = False
+    handler: Call, parts: Parts, tools: Tools, *, blocking: bool | None, is_quick: bool = False
 ) -> tuple[Call, bool]:
     """Return ``(call, is_coroutine)``: the handler with all parts around it.
 
-    ``is_pinned``: the handler and the hooks around it may run on the loop's thread although they are plain
-    functions; ``is_quick``: the handler alone may.
+    ``blocking`` is the route's: where the handler and the hooks around it run when they are plain functions,
+    None leaves it to what their calls show. ``is_quick``: the handler alone may run on the loop's thread.
     """
     if parts.is_empty():
         return handler, is_async(handler)
     if is_async(handler) or parts.has_async():
         quick = handler if is_quick else None
-        return _AsyncChain(parts, tools, is_pinned=is_pinned, quick=quick).around(handler), True
+        return _AsyncChain(parts, tools, blocking=blocking, quick=quick).around(handler), True
     return _SyncChain(parts, tools).around(handler), False
 
 
@@ -165,10 +161,10 @@ class _SyncChain:
 class _AsyncChain:
     """Some part is a coroutine function: the chain is one."""
 
-    def __init__(self, parts: Parts, tools: Tools, *, is_pinned: bool, quick: Call | None) -> None:
+    def __init__(self, parts: Parts, tools: Tools, *, blocking: bool | None, quick: Call | None) -> None:
         self.parts = parts
         self.tools = tools
-        self.is_pinned = is_pinned
+        self.blocking = blocking
         self.quick = quick
 
     def around(self, handler: Call) -> AsyncCall:
@@ -178,11 +174,13 @@ class _AsyncChain:
         return self._hooked(call) if self.parts.before or self.parts.after else call
 
     async def _run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a part in its lane: a plain function may block, so it goes to a thread unless it is pinned."""
-        if self.is_pinned or is_async(function) or function is self.quick:
+        """Call a part in its lane: a plain function's follows from what it shows, unless it is pinned."""
+        if self.blocking is False or is_async(function) or function is self.quick:
             result = function(*args)
-        else:
+        elif self.blocking:
             result = await self.tools.pool.run(function, *args)
+        else:
+            result = await self.tools.lanes.run(function, *args)
         return await result if inspect.isawaitable(result) else result
 
     def _guarded(self, handler: Call) -> AsyncCall:

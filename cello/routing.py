@@ -157,7 +157,7 @@ def place_of(handler: Any) -> str:
     Looks through functools.wraps, functools.partial, methods and objects with ``__call__``. A handler
     without Python code (a builtin) is named by its repr.
     """
-    code = _code_of(handler)
+    code = code_of(handler)
     if code is None:
         return repr(handler)
     name = code.co_qualname.rpartition("<locals>.")[2]
@@ -171,7 +171,16 @@ def name_of(handler: Any) -> str:
     return getattr(handler, "__name__", None) or type(handler).__name__
 
 
-def _code_of(handler: Any) -> CodeType | None:
+def is_async(function: Any) -> bool:
+    """Tell whether calling it gives a coroutine: ``async def``, also behind partial or as ``__call__``."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    called = getattr(function, "__call__", None)  # noqa: B004 - it is looked at, not asked for
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+
+
+def code_of(handler: Any) -> CodeType | None:
+    """Return the code object of what a handler runs first, looking through wrappers; None without one."""
     while isinstance(handler, functools.partial) or hasattr(handler, "__wrapped__"):
         handler = handler.func if isinstance(handler, functools.partial) else inspect.unwrap(handler)
     if not hasattr(handler, "__code__"):

@@ -412,7 +412,7 @@ def live_server(app: Any, host: str = "127.0.0.1", port: int = 0, **options: Any
     failures: list[BaseException] = []
 
     def serve() -> None:
-        asyncio.set_event_loop(loop)
+        asyncio.set_event_loop(None)  # as worker.run: a plain function finds none
         try:
             try:
                 loop.run_until_complete(worker.serve(ready.set))

@@ -7,6 +7,9 @@ so a handler that hangs would keep the process from ending on the second signal.
 A thread that waits for the loop (a sync middleware around an async handler) does not count against
 ``workers`` while it waits, or a pool full of such threads would wait for a thread forever. When it goes on,
 the thread that was started in its place ends as soon as nothing is left to do.
+
+The queue is bounded: QUEUED_PER_WORKER calls of handlers for each thread there may be, beyond which a call is
+refused at once. It is not the first bound to be met: what has waited for its response_timeout is refused too.
 """
 
 from __future__ import annotations
@@ -16,17 +19,28 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, copy_context
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
+from ._speedups import note_wait
+
 Job = Callable[[], None]
+
+IDLE_SECONDS = 30.0  # before a thread without work ends
+QUEUED_PER_WORKER = 1000
+
+
+class PoolFull(Exception):
+    """More calls wait for a thread than the pool takes."""
 
 
 class HandlerPool:
     """Runs jobs in at most ``workers`` threads, in order of submission."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, idle_seconds: float = IDLE_SECONDS) -> None:
         self._workers = workers
+        self._idle_seconds = idle_seconds
+        self._most_queued = workers * QUEUED_PER_WORKER
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -35,14 +49,22 @@ class HandlerPool:
         self._unfinished_count = 0
         self._is_shut_down = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
 
-    def submit(self, job: Job) -> None:
-        """Run a job in a thread; a job handles its own errors. To be called on the loop's thread."""
+    def submit(self, job: Job, *, is_refusable: bool = False) -> None:
+        """Run a job in a thread; a job handles its own errors. To be called on the loop's thread.
+
+        Raises PoolFull for a refusable job when the queue is full; the next piece of an answer that has begun
+        is not refusable.
+        """
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
+            self._loop_thread = threading.get_ident()
         with self._lock:
             if self._is_shut_down:
                 raise RuntimeError("the handler threads have been shut down")
+            if is_refusable and self._jobs.qsize() >= self._most_queued:
+                raise PoolFull
             self._jobs.put(job)
             self._unfinished_count += 1
             if self._idle_count > 0:
@@ -59,7 +81,12 @@ class HandlerPool:
 
     def _work(self) -> None:
         while True:
-            job = self._jobs.get()
+            try:
+                job = self._jobs.get(timeout=self._idle_seconds)
+            except Empty:
+                if self._may_end():
+                    return
+                continue
             if job is None:
                 with self._lock:
                     self._threads.remove(threading.current_thread())
@@ -73,6 +100,16 @@ class HandlerPool:
                         self._threads.remove(threading.current_thread())
                         return
                     self._idle_count += 1
+
+    def _may_end(self) -> bool:
+        """Take an idle thread out of the pool, unless a job has come for it in this moment."""
+        with self._lock:
+            if not self._jobs.empty() or self._is_shut_down:
+                return False
+            self._threads.remove(threading.current_thread())
+            if self._idle_count > 0:
+                self._idle_count -= 1
+            return True
 
     async def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function in a thread and return what it returns.
@@ -113,7 +150,8 @@ class HandlerPool:
 
     def wait_for(self, awaitable: Awaitable[Any]) -> Any:
         """Await something on the loop, from a handler thread; on the loop's own a RuntimeError."""
-        if self._loop is None or _is_loop_here():
+        note_wait()  # what calls this is no function for the loop's thread
+        if self._loop is None or threading.get_ident() == self._loop_thread:
             _close(awaitable)
             raise RuntimeError(
                 "a plain function cannot wait on the event loop's thread: make it an async def"
@@ -159,14 +197,6 @@ def _adopt(context: Context) -> None:
     for variable, value in context.items():
         if variable not in here or here[variable] is not value:
             variable.set(value)
-
-
-def _is_loop_here() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _close(awaitable: Any) -> None:

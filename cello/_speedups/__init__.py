@@ -18,7 +18,9 @@ def _is_compiled() -> bool:
 
 
 if TYPE_CHECKING or not _is_compiled():
+    from .calls_py import call_hidden, fine_seconds, new_context, note_wait, switches, waits, watch_waits
     from .dispatch_py import Dispatcher, Endpoint, Exchange
+    from .evidence_py import Evidence
     from .h1_py import H1Connection
     from .h1_reader_py import ReaderSettings
     from .h1_send_py import Service
@@ -40,7 +42,9 @@ if TYPE_CHECKING or not _is_compiled():
 
     IMPLEMENTATION = "pure"
 else:
+    from .calls_c import call_hidden, fine_seconds, new_context, note_wait, switches, waits, watch_waits
     from .dispatch_c import Dispatcher, Endpoint, Exchange
+    from .evidence_c import Evidence
     from .h1_c import H1Connection
     from .h1_reader_c import ReaderSettings
     from .h1_send_c import Service
@@ -71,6 +75,7 @@ __all__ = [
     "AnswerStream",
     "Dispatcher",
     "Endpoint",
+    "Evidence",
     "Exchange",
     "H1Connection",
     "Headers",
@@ -79,8 +84,10 @@ __all__ = [
     "Request",
     "Router",
     "Service",
+    "call_hidden",
     "chunk",
     "decode_component",
+    "fine_seconds",
     "install_decoders",
     "install_index",
     "is_authority",
@@ -88,7 +95,12 @@ __all__ = [
     "is_target_path",
     "is_token",
     "make_request",
+    "new_context",
+    "note_wait",
     "read_query",
     "render",
     "split_pairs",
+    "switches",
+    "waits",
+    "watch_waits",
 ]

@@ -1,6 +1,7 @@
 cimport cython
 
-from cello._speedups.calls_c cimport call_in, coarse_seconds, new_context
+from cello._speedups.calls_c cimport call_hidden, call_in, coarse_seconds, fine_seconds, new_context, waits
+from cello._speedups.evidence_c cimport Evidence
 from cello._speedups.heads_c cimport has_null
 from cello._speedups.request_c cimport Request
 from cello._speedups.stream_c cimport AnswerStream
@@ -11,6 +12,7 @@ cdef list JSON_FIELDS
 @cython.final
 cdef class Endpoint:
     cdef public object call
+    cdef public Evidence evidence
     cdef public int lane
     cdef public object route
     cdef public bint is_streaming
@@ -27,8 +29,10 @@ cdef class Dispatcher:
 
     @cython.locals(raw_path=bytes, found=tuple, endpoint=Endpoint)
     cpdef object begin(self, Request request, AnswerStream stream)
-    @cython.locals(started=double, body=bytes)
+    @cython.locals(started=double, body=bytes, evidence=Evidence)
     cpdef object answer_inline(self, Endpoint endpoint, Request request, AnswerStream stream, object exchange)
+    @cython.locals(waits_before=long, begun=double)
+    cdef object _call_watched(self, Endpoint endpoint, Evidence evidence, Request request, object context)
     @cython.locals(body=bytes)
     cdef bytes _encode(self, object result)
     cdef object _settle_inline(self, Endpoint endpoint, Request request, AnswerStream stream, object exchange,
@@ -42,9 +46,11 @@ cdef class Exchange:
     cdef public Request request
     cdef public AnswerStream stream
     cdef public bint has_begun
+    cdef public object cost
     cdef public bint is_complete
     cdef public bint is_done
     cdef public bint is_gone
+    cdef public bint is_queued
     cdef public bint is_started
     cdef public object context
     cdef public double started_at

@@ -16,6 +16,7 @@ cello/dispatch.py.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from contextvars import copy_context
@@ -24,7 +25,8 @@ from time import monotonic
 from typing import Any
 
 from ..errors import ClientDisconnected
-from .calls_py import call_in, coarse_seconds, new_context
+from .calls_py import call_hidden, call_in, coarse_seconds, fine_seconds, new_context, waits
+from .evidence_py import Evidence
 from .heads_py import has_null
 from .request_py import Request
 from .states_py import INLINE, TASK
@@ -36,16 +38,29 @@ JSON_FIELDS = [(b"content-type", b"application/json")]
 BODY_HIGH_WATER_BYTES = 65536
 BODY_LOW_WATER_BYTES = 16384
 
-NO_RESULT: Any = object()
+_HAS_EAGER_TASKS = sys.version_info >= (3, 12)
+
+
+def start_eagerly(coroutine: Any, context: Any) -> Any:
+    """Start a task at once where this Python has eager tasks (3.12), which spares a turn of the loop.
+
+    The context is a new one: a task cannot be started at once in the context that runs already.
+    """
+    loop = asyncio.get_running_loop()
+    if _HAS_EAGER_TASKS:
+        make_task: Any = asyncio.Task
+        return make_task(coroutine, loop=loop, context=context, eager_start=True)
+    return loop.create_task(coroutine, context=context)
 
 
 class Endpoint:
     """Where a request goes: the composed call of a route, its lane and its limits.
 
+    ``evidence`` is that of a call whose lane follows from what it shows, None where the lane is pinned;
     ``timeout_seconds`` is infinite where the timeout is off; ``max_request_bytes`` bounds the body.
     """
 
-    __slots__ = ("call", "is_streaming", "lane", "max_request_bytes", "route", "timeout_seconds")
+    __slots__ = ("call", "evidence", "is_streaming", "lane", "max_request_bytes", "route", "timeout_seconds")
 
     def __init__(
         self,
@@ -55,9 +70,11 @@ class Endpoint:
         is_streaming: bool,
         max_request_bytes: int,
         timeout_seconds: float,
+        evidence: Evidence | None,
     ) -> None:
         self.call = call
         self.lane = lane
+        self.evidence = evidence
         self.route = route
         self.is_streaming = is_streaming
         self.max_request_bytes = max_request_bytes
@@ -103,8 +120,13 @@ class Dispatcher:
         """Call the endpoint on this thread and answer; returns an exchange when the answer has to wait."""
         started = coarse_seconds()
         context = new_context()
+        request._started_at = started
         try:
-            result = call_in(context, endpoint.call, request)
+            evidence = endpoint.evidence
+            if evidence is None:
+                result = call_in(context, endpoint.call, request)
+            else:
+                result = self._call_watched(endpoint, evidence, request, context)
             if type(result) is dict and request.method != "HEAD":
                 body = self._encode(result)
                 if coarse_seconds() - started < endpoint.timeout_seconds:
@@ -118,6 +140,16 @@ class Dispatcher:
             self.core.discard(result)
             result = self.core.overdue(request, coarse_seconds() - started)
         return self._settle_inline(endpoint, request, stream, exchange, result, context)
+
+    def _call_watched(self, endpoint: Endpoint, evidence: Evidence, request: Request, context: Any) -> Any:
+        """Call a plain function that has earned the loop's thread, and look whether it may stay there."""
+        waits_before = waits()
+        begun = fine_seconds()
+        try:
+            return call_hidden(context, endpoint.call, request)
+        finally:
+            if evidence.note_inline(fine_seconds() - begun, waits() != waits_before):
+                self.core.change_lane(endpoint)
 
     def _encode(self, result: Any) -> bytes:
         """Return JSON octets; raises EncodeError with what is wrong, and where."""
@@ -147,7 +179,7 @@ class Dispatcher:
             exchange.spawn(exchange.run_awaitable(result))
         else:
             exchange.spawn(exchange.run_response(response))
-        return exchange
+        return None if exchange.is_done else exchange  # an eager task may be through already
 
     def _begin_exchange(self, endpoint: Endpoint, request: Any, stream: Any) -> Any:
         length = request.content_length
@@ -166,14 +198,14 @@ class Dispatcher:
             exchange.start()
         elif request.expects_continue:
             stream.inform(100)
-        return exchange
+        return None if exchange.is_done else exchange
 
 
 class Exchange:
     """One request whose answer has to wait for something.
 
-    ``is_complete``: the body has come whole. ``is_done``: answered, cancelled or expired; nothing more is
-    sent. ``has_begun``: the head of a streamed answer is out.
+    ``is_complete``: the body has come whole. ``is_queued``: the handler waits for a thread. ``is_done``:
+    answered, cancelled or expired; nothing more is sent. ``has_begun``: the head of a streamed answer is out.
     """
 
     __slots__ = (
@@ -185,11 +217,13 @@ class Exchange:
         "_waiter",
         "_waiting_bytes",
         "context",
+        "cost",
         "endpoint",
         "has_begun",
         "is_complete",
         "is_done",
         "is_gone",
+        "is_queued",
         "is_started",
         "request",
         "started_at",
@@ -201,10 +235,12 @@ class Exchange:
         self.endpoint = endpoint
         self.request = request
         self.stream = stream
+        self.cost: Any = None  # of a call in a thread, for the evidence
         self.has_begun = False
         self.is_complete = False
         self.is_done = False
         self.is_gone = False
+        self.is_queued = False
         self.is_started = False
         self.started_at = 0.0
         self.context: Any = None
@@ -268,6 +304,8 @@ class Exchange:
         elapsed = monotonic() - self.started_at
         if self.has_begun:
             self.stream.reset("the answer stalled")
+        elif self.is_queued:
+            core.refuse_busy(self.request, self.stream)
         else:
             core.send(self.request, self.stream, core.overdue(self.request, elapsed))
 
@@ -281,11 +319,13 @@ class Exchange:
         """Call the handler in its lane."""
         self.is_started = True
         self.started_at = monotonic()
+        self.request._started_at = self.started_at
         endpoint = self.endpoint
         if endpoint.lane == INLINE:
             self._dispatcher.answer_inline(endpoint, self.request, self.stream, self)
         elif endpoint.lane == TASK:
-            self.spawn(self.run_awaitable(None))
+            self.context = copy_context()
+            self._task = start_eagerly(self.run_awaitable(None), self.context)
         else:
             self._dispatcher.core.run_in_thread(self)
 
@@ -326,6 +366,8 @@ class Exchange:
     def deliver(self, result: Any, exc: BaseException | None) -> None:
         """Take a thread's result, on the loop's thread."""
         core = self._dispatcher.core
+        if self.cost is not None:
+            core.note_cost(self.endpoint, self.cost)
         if self.is_done:
             core.note_late(self, exc)
             core.discard(result)

@@ -225,7 +225,7 @@ class H1Connection(SendSide):
             if reader.method == "TRACE":
                 self._is_keep_alive = False  # RFC 9110 9.3.8: its client must not send content
         exchange = self.service.dispatcher.begin(request, self)
-        if not self._is_answered:
+        if exchange is not None:  # else the answer has been given
             self.exchange = exchange
             if reader.is_whole:
                 self._await_answer(exchange)

@@ -33,6 +33,7 @@ cdef class Request:
     cdef public object _json
     cdef public dict _context
     cdef public str _request_id
+    cdef public double _started_at
 
 @cython.locals(request=Request)
 cpdef Request make_request(str method, bytes raw_path, bytes raw_query, list fields, bytes head,

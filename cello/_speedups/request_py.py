@@ -9,6 +9,7 @@ by ``install_decoders``, since this package imports nothing above the lowest lay
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from math import inf
 from os import urandom
 from typing import Any
 
@@ -50,6 +51,7 @@ class Request:
         "_path",
         "_query",
         "_request_id",
+        "_started_at",
         "app",
         "authority",
         "client",
@@ -91,6 +93,7 @@ class Request:
     _json: Any  # _decoders until the body was decoded: no decoder returns that
     _context: dict[str, Any] | None
     _request_id: str | None
+    _started_at: float  # 0.0 before the handler is due
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.raw_path.decode('latin-1')}>"
@@ -263,6 +266,18 @@ class Request:
         """Tell whether the client has left, or has ended its side of the connection."""
         return self._exchange is not None and bool(self._exchange.is_disconnected())
 
+    @property
+    def deadline(self) -> float | None:
+        """When the answer has to have begun, on the clock of time.monotonic and of the loop; None for never.
+
+        ``async with asyncio.timeout_at(request.deadline)`` gives up before the client is told 504.
+        """
+        route = self.route
+        if route is None or not self._started_at or route.call.timeout_seconds == inf:
+            return None
+        deadline: float = self._started_at + route.call.timeout_seconds
+        return deadline
+
     # What belongs to this request.
 
     @property
@@ -334,6 +349,7 @@ def make_request(
     request._json = _decoders
     request._context = None
     request._request_id = None
+    request._started_at = 0.0
     return request
 
 

@@ -32,6 +32,7 @@ from .sockets import accept_remaining, bind, url_of
 from .timers import Ticker, tick_seconds_for
 from .tls import CertificateWatcher
 from .tls_acceptor import TlsAcceptor
+from .watchdog import Watchdog
 
 logger = logging.getLogger("cello")
 
@@ -74,6 +75,7 @@ class Worker:
             self._close_listeners()
             raise
         self._pool: HandlerPool | None = None
+        self._watchdog: Watchdog | None = None
         self.service: Any = None
         self.log = AccessLog() if options.logs else None
 
@@ -129,6 +131,8 @@ class Worker:
                 certificates.cancel()
             await self._drain()
             self._ticker.stop()
+            if self._watchdog is not None:
+                self._watchdog.end()
 
     def _assemble(self, dispatcher: Any) -> None:
         assert self._loop is not None
@@ -150,15 +154,27 @@ class Worker:
         server = f"cello/{__version__}" if options.debug else "cello"
         clock = H1Clock(self.service, server, loop.time, time.time)
         self._ticker = Ticker(tick_seconds, lambda: self._tick(clock), loop.call_later)
-        self._gate = Gate(self.service, self._cap(), self._ticker.start, self._when_empty)
+        self._gate = Gate(self.service, self._cap(), self._when_first, self._when_empty)
+        if timeouts.stall_timeout is not None:
+            find = dispatcher.core.watched.get
+            self._watchdog = Watchdog(timeouts.stall_timeout + tick_seconds, find, with_advice=options.debug)
 
     def _tick(self, clock: H1Clock) -> None:
         clock.tick()
+        if self._watchdog is not None:
+            self._watchdog.beat()
         if self.log is not None:
             self.log.flush()
 
+    def _when_first(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.watch()
+        self._ticker.start()
+
     def _when_empty(self) -> None:
         self._ticker.stop()
+        if self._watchdog is not None:
+            self._watchdog.rest()
         if self.log is not None:
             self.log.flush()
 
@@ -295,7 +311,8 @@ def run(application: Application, options: RunOptions) -> None:
     worker = Worker(application, options, bind(options.host, options.port))
     loop = new_event_loop()
     try:
-        asyncio.set_event_loop(loop)
+        # A plain function on the loop's thread shall find no loop, as it would in a thread of the pool.
+        asyncio.set_event_loop(None)
         with _signals(loop, worker):
             loop.run_until_complete(worker.serve(lambda: announce(worker, options)))
             loop.run_until_complete(finish(loop))

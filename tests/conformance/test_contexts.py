@@ -10,6 +10,7 @@ import pytest
 
 from cello import App, HTTPError
 from tests.kit.chains import KIND, LANES, add_middleware, add_route, as_kind
+from tests.kit.lanes import NOT_BY_CHANCE
 
 var: ContextVar[str] = ContextVar("var", default="unset")
 
@@ -130,6 +131,7 @@ def test_context_lives_through_a_stream(serve: Any, lane: str) -> None:
 # --- lanes -------------------------------------------------------------------------------------------------
 
 
+@NOT_BY_CHANCE
 @KIND
 @pytest.mark.parametrize("part", ["before", "after", "middleware", "exception"])
 @pytest.mark.parametrize("lane", ["thread", "async"])
@@ -186,6 +188,7 @@ def test_plain_parts_of_a_pinned_route_run_on_the_loop(serve: Any, part: str) ->
     assert len(set(names)) == 1
 
 
+@NOT_BY_CHANCE
 @KIND
 def test_plain_parts_around_what_no_route_matches_run_in_handler_threads(serve: Any, kind: str) -> None:
     app = App()

@@ -8,6 +8,7 @@ import pytest
 
 from cello import App
 from tests.kit.chains import KIND, KINDS, add_middleware
+from tests.kit.lanes import NOT_BY_CHANCE
 
 
 def hidden(function: Any) -> Any:
@@ -19,6 +20,7 @@ def hidden(function: Any) -> Any:
     return lambda *args: coroutine(*args)
 
 
+@NOT_BY_CHANCE  # a chain of plain functions cannot wait on the loop's thread
 @pytest.mark.parametrize("kind", ["none", *KINDS])
 def test_awaitable_of_a_plain_handler_is_awaited(serve: Any, kind: str) -> None:
     app = App()
@@ -33,6 +35,7 @@ def test_awaitable_of_a_plain_handler_is_awaited(serve: Any, kind: str) -> None:
     assert client.get("/tuple").status == 201
 
 
+@NOT_BY_CHANCE  # a chain of plain functions cannot wait on the loop's thread
 @KIND
 def test_awaitables_of_plain_hooks_are_awaited(serve: Any, kind: str) -> None:
     app = App()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cello import App, Response, TimeoutConfig
+from tests.kit.lanes import NOT_BY_CHANCE
 from tests.kit.log_watch import wait_until
 
 SHORT = TimeoutConfig(response_timeout=0.05)
@@ -21,6 +22,7 @@ def name_of_thread(request: Any) -> str:
     return threading.current_thread().name
 
 
+@NOT_BY_CHANCE
 def test_def_handlers_run_in_handler_threads(serve: Any) -> None:
     app = App()
     app.get("/")(name_of_thread)
@@ -68,7 +70,7 @@ def test_a_handler_that_waits_does_not_stall_others(serve: Any) -> None:
     app = App()
     is_waiting, may_go = threading.Event(), threading.Event()
 
-    @app.get("/wait")
+    @app.get("/wait", blocking=True)
     def wait(request: Any) -> str:
         is_waiting.set()
         assert may_go.wait(PATIENCE_SECONDS)
@@ -92,7 +94,7 @@ def test_as_many_handlers_at_once_as_there_are_workers(serve: Any) -> None:
     app = App()
     together = threading.Barrier(3, timeout=PATIENCE_SECONDS)
 
-    @app.get("/")
+    @app.get("/", blocking=True)
     def meet(request: Any) -> str:
         together.wait()
         return "met"
@@ -108,7 +110,7 @@ def test_never_more_handlers_at_once_than_workers(serve: Any) -> None:
     running, most = itertools.count(), []
     inside: list[int] = []
 
-    @app.get("/")
+    @app.get("/", blocking=True)
     def count(request: Any) -> str:
         with lock:
             inside.append(next(running))
@@ -155,7 +157,7 @@ def hold() -> Any:
 
 def test_thread_gets_504_and_its_late_result_is_dropped(serve: Any, log: Any, hold: Hold) -> None:
     app = App()
-    app.get("/slow")(lambda request: hold.block("late"))
+    app.get("/slow", blocking=True)(lambda request: hold.block("late"))
     app.get("/quick")(lambda request: "quick")
     client = serve(app, timeout=SHORT)
     answer = client.get("/slow")
@@ -170,7 +172,7 @@ def test_thread_gets_504_and_its_late_result_is_dropped(serve: Any, log: Any, ho
 def test_late_exception_of_a_thread_is_logged(serve: Any, log: Any, hold: Hold) -> None:
     app = App()
 
-    @app.get("/")
+    @app.get("/", blocking=True)
     def slow(request: Any) -> Any:
         hold.block(None)
         raise ValueError("too late")
@@ -192,7 +194,7 @@ def test_late_generator_of_a_thread_is_closed(serve: Any, log: Any, hold: Hold) 
         made.append(body)
         return body if kind == "plain" else Response.stream(body)
 
-    app.get("/{kind}")(lambda request: hold.block(late(request.params["kind"])))
+    app.get("/{kind}", blocking=True)(lambda request: hold.block(late(request.params["kind"])))
     client = serve(app, timeout=SHORT)
     assert [client.get("/plain").status, client.get("/response").status] == [504, 504]
     hold.may_go.set()
@@ -246,7 +248,7 @@ def test_timeout_holds_for_the_whole_chain(serve: Any, log: Any, hold: Hold, kin
     async def slow(request: Any) -> Any:
         await hold.sleep()
 
-    app.get("/thread")(lambda request: hold.block("late"))
+    app.get("/thread", blocking=True)(lambda request: hold.block("late"))
     app.use(plain if kind == "def" else coroutine)
     client = serve(app, timeout=SHORT)
     assert client.get(f"/{lane}").status == 504
@@ -259,7 +261,7 @@ def test_timeout_holds_for_the_whole_chain(serve: Any, log: Any, hold: Hold, kin
 
 def test_timeout_counts_from_the_whole_request(serve: Any, hold: Hold) -> None:
     app = App()
-    app.post("/")(lambda request: hold.block(request.text()))
+    app.post("/", blocking=True)(lambda request: hold.block(request.text()))
     assert serve(app, timeout=SHORT).post("/", b"hello").status == 504
 
 

@@ -126,7 +126,7 @@ def is_refused(port: int) -> bool:
     """Tell whether nobody listens on a port any more."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS).close()
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):  # closed while we stood in its queue
         return True
     return False
 

@@ -24,7 +24,7 @@ async def sleep(request):
     await asyncio.sleep(request.params["seconds"])
     return "slept"
 
-@app.get("/block/{seconds:float}")
+@app.get("/block/{seconds:float}", blocking=True)
 def block(request):
     print("blocked", flush=True)
     time.sleep(request.params["seconds"])

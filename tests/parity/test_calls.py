@@ -3,6 +3,12 @@ time."""
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
 import time
 from contextvars import Context, ContextVar, copy_context
 
@@ -161,3 +167,122 @@ def test_the_clock_goes_on(twin):
     while time.monotonic() < deadline:
         pass
     assert start < twin.coarse_seconds() < start + 60
+
+
+# --- the loop out of sight ---
+
+
+def test_a_hidden_call_sees_no_running_loop_and_its_context(twin):
+    def inside(argument):
+        VARIABLES[0].set(argument)
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        return argument + 1
+
+    async def outside():
+        context = twin.new_context()
+        assert twin.call_hidden(context, inside, 6) == 7
+        assert context.get(VARIABLES[0]) == 6
+        assert asyncio.get_running_loop().is_running()
+
+    asyncio.run(outside())
+    assert VARIABLES[0].get() == 0
+
+
+def test_the_loop_is_back_after_a_hidden_failure(twin):
+    def fail(_):
+        raise Refusal
+
+    async def outside():
+        with pytest.raises(Refusal):
+            twin.call_hidden(twin.new_context(), fail, None)
+        await asyncio.sleep(0)
+        return asyncio.current_task() is not None
+
+    assert asyncio.run(outside())
+
+
+def test_a_hidden_call_without_a_loop(twin):
+    assert twin.call_hidden(twin.new_context(), lambda argument: argument, 1) == 1
+
+
+# --- what is seen of a call ---
+
+
+def test_fine_seconds_are_those_of_time_monotonic(twin):
+    for _ in range(100):
+        before, now, after = time.monotonic(), twin.fine_seconds(), time.monotonic()
+        assert before <= now <= after
+
+
+def in_thread(function):
+    """Return what a function returns in a thread of its own."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(function()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+def waits_in(twin, function):
+    twin.watch_waits()
+
+    def counted():
+        before = twin.waits()
+        function()
+        return twin.waits() - before
+
+    return in_thread(counted)
+
+
+def connect():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        socket.create_connection(listener.getsockname()).close()
+
+
+def read_a_file():
+    with open(__file__, "rb") as file:
+        return file.read()
+
+
+@pytest.mark.parametrize(
+    ("function", "least"),
+    [
+        (connect, 1),
+        (lambda: subprocess.run(["true"], check=True), 1),
+        (lambda: sqlite3.connect(":memory:").close(), 1),
+        (lambda: socket.getaddrinfo("127.0.0.1", 80), 1),
+        (read_a_file, 0),
+        (lambda: sum(range(1000)), 0),
+        (lambda: [id(each) for each in range(10)], 0),
+    ],
+    ids=["connect", "process", "database", "resolve", "read", "compute", "audited"],
+)
+def test_what_waits_is_counted(twin, function, least):
+    assert (waits_in(twin, function) >= 1) == bool(least)
+
+
+def test_waits_are_counted_once_however_often_they_are_watched(twin):
+    twin.watch_waits()
+    twin.watch_waits()
+    assert waits_in(twin, lambda: sqlite3.connect(":memory:").close()) == 1
+
+
+def test_waits_of_another_thread_are_not_ours(twin):
+    before = twin.waits()
+    assert waits_in(twin, connect) >= 1
+    assert twin.waits() == before
+
+
+def test_a_wait_can_be_noted(twin):
+    assert waits_in(twin, twin.note_wait) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counted on Linux alone")
+def test_a_thread_that_waits_gives_up_the_processor(twin):
+    def switched():
+        before = twin.switches()
+        time.sleep(0.001)
+        return twin.switches() - before
+
+    assert in_thread(switched) >= 1

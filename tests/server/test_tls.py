@@ -42,7 +42,7 @@ class Bench:
         self.app = app = App()
         app.get("/", blocking=False)(lambda request: {"secure": request.is_secure(), "url": request.url})
         app.get("/fast/{name}", blocking=False)(lambda request: request.params["name"])
-        app.get("/threaded/{name}")(lambda request: request.params["name"])
+        app.get("/threaded/{name}", blocking=True)(lambda request: request.params["name"])
         app.get("/stream/{name}")(self.stream)
         app.get("/large", blocking=False)(lambda request: bytes(8 * MIB))
         app.get("/wait")(self.wait)

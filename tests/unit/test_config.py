@@ -77,7 +77,15 @@ class TestDefaults:
             ),
             (Http3Config(), {"enabled": False, "max_idle_timeout": 30}),
             (ClusterConfig(), {"processes": 1}),
-            (TimeoutConfig(), {"request_timeout": 30, "response_timeout": 30, "keep_alive_timeout": 75}),
+            (
+                TimeoutConfig(),
+                {
+                    "request_timeout": 30,
+                    "response_timeout": 30,
+                    "keep_alive_timeout": 75,
+                    "stall_timeout": 1,
+                },
+            ),
             (LimitsConfig(), {"max_connections": 10000, "max_request_size": 10485760, "max_headers": 100}),
         ],
     )

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from cello import HTTPError, Response
-from cello.middleware import Parts, Tools, compose, is_async
+from cello.lanes import Lanes
+from cello.middleware import Parts, Tools, compose
 from cello.returns import to_response
+from cello.routing import is_async
 from cello.threads import HandlerPool
 
 
@@ -45,7 +47,9 @@ def tools() -> Iterator[Tools]:
     def fail(request: Any, exc: BaseException) -> Response:
         return Response(f"failed: {exc!r}", getattr(exc, "status", 500))
 
-    yield Tools(respond=lambda request, result: to_response(result), failure=fail, pool=pool)
+    yield Tools(
+        respond=lambda request, result: to_response(result), failure=fail, pool=pool, lanes=Lanes(pool)
+    )
     pool.shutdown()
 
 
@@ -70,8 +74,8 @@ def test_is_async(function: Any, expected: bool) -> None:
 
 
 def test_a_chain_without_parts_is_the_handler_itself(tools: Tools) -> None:
-    assert compose(plain, Parts(), tools, is_pinned=False) == (plain, False)
-    assert compose(coroutine, Parts(), tools, is_pinned=False) == (coroutine, True)
+    assert compose(plain, Parts(), tools, blocking=None) == (plain, False)
+    assert compose(coroutine, Parts(), tools, blocking=None) == (coroutine, True)
 
 
 def parts_with(**given: Any) -> Parts:
@@ -97,9 +101,9 @@ def test_one_async_part_makes_the_chain_a_coroutine(
         True,
         False,
     )
-    assert compose(plain, sync_parts, tools, is_pinned=False)[1] is False
-    assert compose(plain, async_parts, tools, is_pinned=False)[1] is True
-    assert compose(coroutine, sync_parts, tools, is_pinned=False)[1] is True
+    assert compose(plain, sync_parts, tools, blocking=None)[1] is False
+    assert compose(plain, async_parts, tools, blocking=None)[1] is True
+    assert compose(coroutine, sync_parts, tools, blocking=None)[1] is True
 
 
 def test_sync_chain_is_one_plain_call(tools: Tools) -> None:
@@ -116,7 +120,7 @@ def test_sync_chain_is_one_plain_call(tools: Tools) -> None:
         after=[lambda request, response: order.append("after")],
         middlewares=[middleware],
     )
-    call, _ = compose(plain, parts, tools, is_pinned=False)
+    call, _ = compose(plain, parts, tools, blocking=None)
     response = call("r")
     assert (response.status, response.body) == (200, b'{"plain":"r"}')
     assert order == ["before", "in", 'b\'{"plain":"r"}\'', "after"]
@@ -125,8 +129,8 @@ def test_sync_chain_is_one_plain_call(tools: Tools) -> None:
 def test_chains_are_apart(tools: Tools) -> None:
     """The parts are looked at when a chain is composed, and two chains share nothing else."""
     parts = Parts(middlewares=[lambda request, call_next: call_next(request)])
-    first, _ = compose(plain, parts, tools, is_pinned=False)
-    second, _ = compose(lambda request: "other", parts, tools, is_pinned=False)
+    first, _ = compose(plain, parts, tools, blocking=None)
+    second, _ = compose(lambda request: "other", parts, tools, blocking=None)
     assert (first("r").body, second("r").body) == (b'{"plain":"r"}', b"other")
 
 
@@ -174,11 +178,11 @@ def test_no_base_exception_reaches_middleware_as_an_answer(tools: Tools) -> None
         raise SystemExit(3)
 
     parts = Parts(middlewares=[middleware], exceptions={Exception: lambda request, exc: "never"})
-    call, _ = compose(leave, parts, tools, is_pinned=False)
+    call, _ = compose(leave, parts, tools, blocking=None)
     with pytest.raises(SystemExit):
         call("r")
     parts.after.append(lambda request, response: None)
-    call, _ = compose(leave, parts, tools, is_pinned=False)
+    call, _ = compose(leave, parts, tools, blocking=None)
     assert call("r").status == 500
     assert seen == ["SystemExit"] * 2
 
@@ -201,7 +205,7 @@ def test_cancellation_passes_through_an_async_chain(tools: Tools) -> None:
         exceptions={500: lambda request, exc: seen.append("never")},
         after=[lambda request, response: seen.append("never")],
     )
-    call, _ = compose(hangs, parts, tools, is_pinned=False)
+    call, _ = compose(hangs, parts, tools, blocking=None)
 
     async def main() -> None:
         task = asyncio.ensure_future(call("r"))
@@ -228,7 +232,7 @@ def test_unhashable_handlers(tools: Tools) -> None:
         return await call_next(request)
 
     for is_quick in (False, True):
-        call, _ = compose(Odd(), Parts(middlewares=[middleware]), tools, is_pinned=False, is_quick=is_quick)
+        call, _ = compose(Odd(), Parts(middlewares=[middleware]), tools, blocking=None, is_quick=is_quick)
         response = asyncio.run(_with_pool(call))
         assert response.body == b"odd"
 

@@ -384,7 +384,7 @@ def test_requests_from_several_threads() -> None:
     app = App()
     together = threading.Barrier(2, timeout=10)
 
-    @app.get("/")
+    @app.get("/", blocking=True)
     def meet(request: Any) -> str:
         together.wait()
         return "met"

@@ -8,11 +8,12 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import pytest
 
-from cello.threads import HandlerPool, call_soon
+from cello.threads import HandlerPool, PoolFull, call_soon
 from tests.kit.log_watch import wait_until
 
 PATIENCE_SECONDS = 10.0
@@ -335,3 +336,60 @@ def test_call_soon_forgives_a_loop_that_has_ended() -> None:
     loop.close()
     call_soon(loop, called.append, 2)
     assert called == [1]
+
+
+# --- idle threads, and the queue's bound ---
+
+
+def test_idle_threads_end_and_new_ones_are_started_when_they_are_needed() -> None:
+    before = handler_threads()
+    pool = HandlerPool(2, idle_seconds=0.02)
+
+    async def main() -> None:
+        for _ in range(3):
+            gate = Gate()
+            calls = [asyncio.ensure_future(pool.run(gate)) for _ in range(2)]
+            await asyncio.to_thread(gate.wait_for, 2)
+            gate.may_go.set()
+            await asyncio.gather(*calls)
+            await asyncio.to_thread(wait_until, lambda: handler_threads() <= before)
+
+    run(main())
+    pool.shutdown()
+
+
+def test_no_call_is_lost_to_a_thread_that_ends() -> None:
+    pool = HandlerPool(3, idle_seconds=0.0005)
+
+    async def main() -> None:
+        for number in range(300):
+            assert await pool.run(lambda given: given, number) == number
+            await asyncio.sleep(0.0005 if number % 3 else 0.001)
+
+    run(main())
+    pool.shutdown()
+
+
+def test_a_full_queue_refuses_what_may_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cello.threads.QUEUED_PER_WORKER", 3)
+    pool = HandlerPool(1)
+
+    async def main() -> None:
+        gate = Gate()
+        holding = asyncio.ensure_future(pool.run(gate))
+        await asyncio.to_thread(gate.wait_for, 1)
+        done: list[int] = []
+        for number in range(3):
+            pool.submit(partial(done.append, number), is_refusable=True)
+        with pytest.raises(PoolFull):
+            pool.submit(lambda: done.append(3), is_refusable=True)
+        behind = asyncio.ensure_future(
+            pool.run(lambda: done.append(4))
+        )  # a piece of an answer that has begun
+        await asyncio.sleep(0)
+        gate.may_go.set()
+        await asyncio.gather(holding, behind)
+        assert done == [0, 1, 2, 4]
+
+    run(main())
+    pool.shutdown()
