@@ -28,7 +28,7 @@ from ._speedups import (
     waits,
     watch_waits,
 )
-from .errors import ConfigError
+from .errors import StartError
 from .routing import Route, code_of, is_async, place_of
 from .threads import HandlerPool
 
@@ -125,12 +125,12 @@ def watched_functions(
 
 
 def coin_of(environment: str | None) -> Callable[[], float] | None:
-    """Return the coin that CELLO_DISPATCH asks for, None for adaptive dispatch; raises ConfigError."""
+    """Return the coin that CELLO_DISPATCH asks for, None for adaptive dispatch; raises StartError."""
     if environment in (None, "", "adaptive"):
         return None
     if environment == "random":
         return random.random
-    raise ConfigError(f"CELLO_DISPATCH={environment!r}: expected 'adaptive' or 'random'")
+    raise StartError(f"CELLO_DISPATCH={environment!r}: expected 'adaptive' or 'random'")
 
 
 class Lanes:
