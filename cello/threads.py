@@ -54,8 +54,8 @@ class HandlerPool:
     def submit(self, job: Job, *, is_refusable: bool = False) -> None:
         """Run a job in a thread; a job handles its own errors. To be called on the loop's thread.
 
-        Raises PoolFull for a refusable job when the queue is full; the next piece of an answer that has begun
-        is not refusable.
+        Raises PoolFull for a refusable job when the queue is full (the next piece of an answer that has begun
+        is not refusable), and for any where the system gives no thread.
         """
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
@@ -65,19 +65,24 @@ class HandlerPool:
                 raise RuntimeError("the handler threads have been shut down")
             if is_refusable and self._jobs.qsize() >= self._most_queued:
                 raise PoolFull
-            self._jobs.put(job)
-            self._unfinished_count += 1
             if self._idle_count > 0:
                 self._idle_count -= 1
-            elif len(self._threads) < self._workers:
-                self._start_thread()
+            elif len(self._threads) < self._workers and not self._start_thread() and not self._threads:
+                raise PoolFull  # the system gives no thread, and there is none that could come to it
+            self._jobs.put(job)
+            self._unfinished_count += 1
 
-    def _start_thread(self) -> None:
-        self._started_count += 1
-        name = f"cello-handler-{self._started_count}"
+    def _start_thread(self) -> bool:
+        """Start a thread; False when the system has none left."""
+        name = f"cello-handler-{self._started_count + 1}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        self._started_count += 1
         self._threads.append(thread)
-        thread.start()
+        return True
 
     def _work(self) -> None:
         while True:
@@ -89,16 +94,20 @@ class HandlerPool:
                 continue
             if job is None:
                 with self._lock:
-                    self._threads.remove(threading.current_thread())
-                return
+                    if self._is_shut_down or len(self._threads) > self._workers:
+                        self._threads.remove(threading.current_thread())
+                        return
+                    if self._jobs.empty():
+                        self._idle_count += 1
+                continue
             job()
             del job  # or this thread would keep the last request alive
             with self._lock:
                 self._unfinished_count -= 1
+                if len(self._threads) > self._workers:
+                    self._threads.remove(threading.current_thread())
+                    return
                 if self._jobs.empty():
-                    if len(self._threads) > self._workers:
-                        self._threads.remove(threading.current_thread())
-                        return
                     self._idle_count += 1
 
     def _may_end(self) -> bool:
@@ -172,7 +181,12 @@ class HandlerPool:
         """Let one more thread work while this one waits for the loop."""
         with self._lock:
             self._workers += 1
-            if not self._jobs.empty() and not self._is_shut_down:
+            if (
+                not self._jobs.empty()
+                and not self._is_shut_down
+                and self._idle_count == 0
+                and len(self._threads) < self._workers
+            ):
                 self._start_thread()
         try:
             yield

@@ -342,7 +342,7 @@ class H1Connection(SendSide):
             self._expire_idle(transport)
         elif state == COMPLETE or (self._wants_body_paused and not self._is_answered):
             # Whoever holds up a body that the handler does not read is the handler, not the client.
-            if self.exchange is not None:
+            if self.exchange is not None and not self._has_time_left(now):
                 self.service.note(self, "response_timeout")
                 self.exchange.expire()
         elif not self._is_answered:
@@ -353,6 +353,18 @@ class H1Connection(SendSide):
             self._abort()
         else:
             self._close_in_steps()
+
+    def _has_time_left(self, now: float) -> bool:
+        """Give a handler its whole time where the loop was held before it was called.
+
+        The deadline was reckoned from the last tick, which is older by as long as the loop was held.
+        """
+        exchange = self.exchange
+        due: float = exchange.started_at + exchange.endpoint.timeout_seconds
+        if not exchange.started_at or due <= now:
+            return False
+        self.deadline = due + self.service.tick_seconds
+        return True
 
     def _expire_idle(self, transport: Any) -> None:
         self._close()

@@ -82,6 +82,7 @@ class Watchdog:
 
     def rest(self) -> None:
         """Expect no more beats until ``watch`` is called."""
+        self.beat()
         self._is_watching = False
 
     def end(self) -> None:

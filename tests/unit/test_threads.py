@@ -393,3 +393,42 @@ def test_a_full_queue_refuses_what_may_be_refused(monkeypatch: pytest.MonkeyPatc
 
     run(main())
     pool.shutdown()
+
+
+def test_threads_stay_within_workers_although_calls_wait_for_the_loop() -> None:
+    before = handler_threads()
+    pool = HandlerPool(2)
+    most: list[int] = []
+
+    async def soon() -> None:
+        await asyncio.sleep(0.001)
+
+    def call() -> None:
+        pool.wait_for(soon())
+        most.append(len(handler_threads() - before))
+        threading.Event().wait(0.005)
+
+    async def main() -> None:
+        await asyncio.gather(*(pool.run(call) for _ in range(100)))
+
+    run(main())
+    pool.shutdown()
+    assert max(most) < 20  # each that waits may have one in its place, for as long as it waits
+
+
+def test_a_system_without_threads_refuses_and_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = HandlerPool(2)
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fail)
+            with pytest.raises(PoolFull):
+                await pool.run(lambda: "never")
+        assert not pool.is_busy()
+        assert await pool.run(lambda: "again") == "again"
+
+    run(main())
+    pool.shutdown()
