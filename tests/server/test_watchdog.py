@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 from typing import Any
 
@@ -31,8 +32,6 @@ def holder(log: LogWatch, told: threading.Event) -> Any:
 
 
 def get(server: Any, path: str) -> str:
-    import http.client
-
     connection = http.client.HTTPConnection(server.host, server.port, timeout=PATIENCE_SECONDS)
     connection.request("GET", path)
     body = connection.getresponse().read().decode()
@@ -80,22 +79,3 @@ def test_it_can_be_switched_off(log: LogWatch) -> None:
     with live_server(app, timeout=TimeoutConfig(stall_timeout=None)) as server:
         assert get(server, "/") == "held"
     assert "has been held" not in log.text
-
-
-def test_who_waited_while_the_loop_was_held_has_its_whole_time(log: LogWatch) -> None:
-    app = App()
-    is_held = threading.Event()
-
-    @app.get("/hold", blocking=False)
-    def hold(request: Any) -> str:
-        is_held.set()
-        threading.Event().wait(1.2)
-        return "held"
-
-    app.get("/quick", blocking=True)(lambda request: threading.Event().wait(0.1) or "in time")
-    with live_server(app, timeout=TimeoutConfig(response_timeout=0.5, stall_timeout=None)) as server:
-        holding = threading.Thread(target=get, args=(server, "/hold"))
-        holding.start()
-        assert is_held.wait(PATIENCE_SECONDS)
-        assert get(server, "/quick") == "in time"
-        holding.join()
