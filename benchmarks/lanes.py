@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import http.client
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -193,7 +194,6 @@ LABELS = {"loop": "blocking=False", "adaptive": "nothing said", "threads": "bloc
 
 def draw(timelines: list[dict[str, Any]]) -> str:
     """Return an SVG of the slowest answer in each tenth of a second, on a logarithmic scale."""
-    import math
 
     def x_of(window: int) -> float:
         return LEFT + (window + 0.5) * WINDOW_SECONDS / RUN_SECONDS * (WIDTH - LEFT - RIGHT)

@@ -74,10 +74,11 @@ class App:
     ) -> Callable[[HandlerT], HandlerT]:
         """Register the decorated handler for a path template and methods.
 
-        ``blocking=False`` runs a ``def`` handler on the event loop's thread, True and None in a handler
-        thread. ``timeout`` is the route's own response_timeout in seconds, ``max_request_size`` its own limit
-        of bytes. With ``stream=True`` the handler, an ``async def``, is called before the body has come and
-        reads it with ``async for chunk in request.stream()``. Raises RouteError.
+        ``blocking=False`` runs a ``def`` handler on the event loop's thread, True in a handler thread, None
+        wherever its calls show that it belongs. ``timeout`` is the route's own response_timeout in seconds,
+        ``max_request_size`` its own limit of bytes. With ``stream=True`` the handler, an ``async def``, is
+        called before the body has come and reads it with ``async for chunk in request.stream()``. Raises
+        RouteError.
         """
         if not isinstance(path, str):  # such as the handler itself, where @app.get stands without its path
             raise RouteError(f'a route needs its path first, as in @app.get("/users"), got {path!r:.80}')

@@ -449,19 +449,13 @@ def build(
         seconds = default_seconds if route.timeout is None else float(route.timeout)
         limit = max_request_bytes if route.max_request_size is None else route.max_request_size
         lane = _lane(route, parts, is_coroutine)
-        evidence = None
-        if lane == THREAD and route.blocking is None:
-            evidence = lanes.new_evidence()
-            lane = evidence.lane
+        evidence = lanes.new_evidence() if lane == THREAD and route.blocking is None else None
         route.call = Endpoint(call, lane, route, route.stream, limit, seconds, evidence)
     call, is_coroutine = compose(_unmatched(table), parts, tools, blocking=None, is_quick=True)
     lane = TASK if is_coroutine else THREAD if parts.has_blocking() else INLINE
     # As if stream=True: what no route takes is answered at once, whatever body comes behind it. A hook or a
     # middleware may read the body, though, and has to find it.
-    evidence = None
-    if lane == THREAD:
-        evidence = lanes.new_evidence()
-        lane = evidence.lane
+    evidence = lanes.new_evidence() if lane == THREAD else None
     unmatched = Endpoint(call, lane, None, parts.is_empty(), max_request_bytes, default_seconds, evidence)
     return Dispatcher(app, core, table.match, encode_unchecked, unmatched)
 

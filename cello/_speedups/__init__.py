@@ -18,7 +18,7 @@ def _is_compiled() -> bool:
 
 
 if TYPE_CHECKING or not _is_compiled():
-    from .calls_py import call_hidden, fine_seconds, new_context, note_wait, switches, waits, watch_waits
+    from .calls_py import fine_seconds, note_wait, switches, waits, watch_waits
     from .dispatch_py import Dispatcher, Endpoint, Exchange
     from .evidence_py import Evidence
     from .h1_py import H1Connection
@@ -42,7 +42,7 @@ if TYPE_CHECKING or not _is_compiled():
 
     IMPLEMENTATION = "pure"
 else:
-    from .calls_c import call_hidden, fine_seconds, new_context, note_wait, switches, waits, watch_waits
+    from .calls_c import fine_seconds, note_wait, switches, waits, watch_waits
     from .dispatch_c import Dispatcher, Endpoint, Exchange
     from .evidence_c import Evidence
     from .h1_c import H1Connection
@@ -84,7 +84,6 @@ __all__ = [
     "Request",
     "Router",
     "Service",
-    "call_hidden",
     "chunk",
     "decode_component",
     "fine_seconds",
@@ -95,7 +94,6 @@ __all__ = [
     "is_target_path",
     "is_token",
     "make_request",
-    "new_context",
     "note_wait",
     "read_query",
     "render",

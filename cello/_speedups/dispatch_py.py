@@ -73,7 +73,7 @@ class Endpoint:
         evidence: Evidence | None,
     ) -> None:
         self.call = call
-        self.lane = lane
+        self.lane = lane if evidence is None else evidence.lane
         self.evidence = evidence
         self.route = route
         self.is_streaming = is_streaming
@@ -179,7 +179,7 @@ class Dispatcher:
             exchange.spawn(exchange.run_awaitable(result))
         else:
             exchange.spawn(exchange.run_response(response))
-        return None if exchange.is_done else exchange  # an eager task may be through already
+        return exchange
 
     def _begin_exchange(self, endpoint: Endpoint, request: Any, stream: Any) -> Any:
         length = request.content_length
@@ -198,7 +198,7 @@ class Dispatcher:
             exchange.start()
         elif request.expects_continue:
             stream.inform(100)
-        return None if exchange.is_done else exchange
+        return None if exchange.is_done else exchange  # an eager task, for one, may be through already
 
 
 class Exchange:

@@ -266,6 +266,8 @@ class Request:
         """Tell whether the client has left, or has ended its side of the connection."""
         return self._exchange is not None and bool(self._exchange.is_disconnected())
 
+    # What belongs to this request.
+
     @property
     def deadline(self) -> float | None:
         """When the answer has to have begun, on the clock of time.monotonic and of the loop; None for never.
@@ -277,8 +279,6 @@ class Request:
             return None
         deadline: float = self._started_at + route.call.timeout_seconds
         return deadline
-
-    # What belongs to this request.
 
     @property
     def context(self) -> dict[str, Any]:

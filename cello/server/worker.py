@@ -317,7 +317,6 @@ def run(application: Application, options: RunOptions) -> None:
             loop.run_until_complete(worker.serve(lambda: announce(worker, options)))
             loop.run_until_complete(finish(loop))
     finally:
-        asyncio.set_event_loop(None)
         loop.close()
 
 

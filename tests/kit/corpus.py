@@ -333,6 +333,7 @@ def corpus_app() -> Any:
     app.get("/slow")(_slow)
     app.get("/patient")(_patient)
     app.post("/patient-upload", stream=True)(_patient)
+    app.post("/late-upload", stream=True, timeout=1)(_patient)
     app.post("/upload", stream=True)(_count)
     app.post("/upload-small", stream=True, max_request_size=10)(_count)
     app.post("/ignore", stream=True)(_ignore)

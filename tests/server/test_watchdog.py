@@ -22,15 +22,6 @@ def log() -> Any:
         yield watch
 
 
-def holder(log: LogWatch, told: threading.Event) -> Any:
-    """Return what holds the loop until the watchdog has told of it."""
-
-    def hold() -> None:
-        assert told.wait(PATIENCE_SECONDS)
-
-    return hold
-
-
 def get(server: Any, path: str) -> str:
     connection = http.client.HTTPConnection(server.host, server.port, timeout=PATIENCE_SECONDS)
     connection.request("GET", path)
@@ -44,7 +35,10 @@ def get(server: Any, path: str) -> str:
 def test_who_holds_the_loop_is_named(log: LogWatch, kind: str, debug: bool) -> None:
     app = App()
     told = threading.Event()
-    hold = holder(log, told)
+
+    def hold() -> None:
+        assert told.wait(PATIENCE_SECONDS)
+
     log.addFilter(lambda record: told.set() or True if "has been held" in record.getMessage() else True)
 
     @app.get("/async")
