@@ -42,6 +42,7 @@ cdef class H1Connection(SendSide):
     cdef _rest(self)
     @cython.locals(state=int)
     cpdef expire(self)
+    cpdef give_back(self, double seconds)
     @cython.locals(due=double)
     cdef bint _has_time_left(self, double now) except -1
     cdef _expire_idle(self, object transport)

@@ -354,6 +354,12 @@ class H1Connection(SendSide):
         else:
             self._close_in_steps()
 
+    def give_back(self, seconds: float) -> None:
+        """The loop was held for so long: its client has that much more time, a handler has its own."""
+        self.stall_deadline += seconds
+        if self._reader.state != COMPLETE:
+            self.deadline += seconds
+
     def _has_time_left(self, now: float) -> bool:
         """Give a handler its whole time where the loop was held before it was called.
 

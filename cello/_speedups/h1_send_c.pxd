@@ -25,6 +25,8 @@ cdef class Service:
     cdef public double request_deadline, idle_deadline
 
     cpdef move_to(self, double now)
+    @cython.locals(connection=SendSide)
+    cpdef give_back(self, double seconds)
     @cython.locals(now=double, due=list, connection=SendSide)
     cpdef sweep(self)
 
@@ -75,6 +77,7 @@ cdef class SendSide(AnswerStream):
     cdef _flush(self)
     cdef _answer_done(self)
     cpdef expire(self)
+    cpdef give_back(self, double seconds)
     cdef _cancel(self, str reason)
     @cython.locals(wants_pause=bint)
     cdef _pace(self)

@@ -91,6 +91,12 @@ class Service:
         self.request_deadline = now + self.request_seconds + self.tick_seconds
         self.idle_deadline = now + self.keep_alive_seconds + self.tick_seconds
 
+    def give_back(self, seconds: float) -> None:
+        """Put clients' deadlines off: the loop was held for so long, and nobody read what they sent."""
+        connection: SendSide
+        for connection in self.connections:
+            connection.give_back(seconds)
+
     def sweep(self) -> None:
         """Expire what is due at ``now``."""
         now = self.now
@@ -354,6 +360,10 @@ class SendSide(AnswerStream):
 
     def expire(self) -> None:
         """A deadline has passed; called by Service.sweep."""
+        raise NotImplementedError
+
+    def give_back(self, seconds: float) -> None:
+        """The loop was held for so long; called by Service.give_back."""
         raise NotImplementedError
 
     def _cancel(self, reason: str) -> None:

@@ -145,19 +145,31 @@ class H1Clock:
         self._monotonic = monotonic
         self._wall = wall
         self._second = -1
+        self._has_put_off = False
         self.tick()
 
     def tick(self) -> None:
-        """Move ``now``, render Date when its second has passed, expire what is due."""
+        """Move ``now``, render Date when its second has passed, expire what is due.
+
+        After the loop was held, octets that have come and threads' results that are there have not been
+        looked at yet: clients get the time back, and nothing expires before the next tick.
+        """
         service = self._service
-        service.move_to(self._monotonic())
+        now = self._monotonic()
+        late_seconds = now - service.now - service.tick_seconds
+        service.move_to(now)
+        is_late = late_seconds > service.tick_seconds  # less than that is in every deadline already
+        if is_late:
+            service.give_back(late_seconds)
         second = int(self._wall())
         if second != self._second:
             self._second = second
             service.common, service.common_close, service.common_keep_alive = render_common(
                 second, self._server
             )
-        service.sweep()
+        if not is_late or self._has_put_off:  # a loop that is always late has to expire things all the same
+            service.sweep()
+        self._has_put_off = is_late and not self._has_put_off
 
 
 def make_connection(service: Service) -> H1Connection:

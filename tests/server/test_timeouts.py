@@ -67,6 +67,7 @@ def make_app() -> App:
     app.post("/echo", blocking=False)(lambda request: request.body())
     app.get("/sleep/{seconds:float}")(sleep)
     app.get("/block/{seconds:float}")(block)
+    app.get("/hold/{seconds:float}", blocking=False)(block)
     app.get("/big", blocking=False)(lambda request: BIG)
     app.get("/big-stream")(stream_big)
     app.get("/late-stream/{seconds:float}")(stream_late)
@@ -228,6 +229,58 @@ class TestKeepAliveTimeout:
         ):
             assert client.ask("/").status == 200
             assert client.is_quiet(3 * TIMEOUT_SECONDS)
+            assert client.ask("/").status == 200
+
+
+class TestHeldLoop:
+    """What the server itself keeps from reading in time is not the client's fault."""
+
+    @pytest.mark.parametrize("start", [b"G", HALF_HEAD, HALF_BODY])
+    def test_a_request_that_came_whole_while_the_loop_was_held_is_answered(self, start: bytes) -> None:
+        rest = {b"G": b"ET / HTTP/1.1\r\nHost: a\r\n\r\n", HALF_HEAD: b"\r\n", HALF_BODY: b"world"}[start]
+        with (
+            serving(request_timeout=0.5) as server,
+            connected(server.port) as holder,
+            connected(server.port) as client,
+        ):
+            assert client.ask("/").status == 200
+            client.send(start)
+            assert client.is_quiet(0.1)
+            holder.send(request("/hold/1"))
+            time.sleep(0.1)
+            client.send(rest)
+            assert client.answer().status == 200
+
+    def test_a_request_that_stops_gets_its_408_all_the_same(self) -> None:
+        with (
+            serving(request_timeout=0.5) as server,
+            connected(server.port) as holder,
+            connected(server.port) as client,
+        ):
+            client.send(HALF_HEAD)
+            holder.send(request("/hold/1"))
+            assert_408_and_close(client)
+
+    def test_a_thread_that_was_done_in_time_is_no_504(self) -> None:
+        with (
+            serving(response_timeout=0.5) as server,
+            connected(server.port) as holder,
+            connected(server.port) as client,
+        ):
+            client.send(request("/block/0.3"))
+            time.sleep(0.1)
+            holder.send(request("/hold/1"))
+            assert client.answer().body == b"blocked"
+
+    def test_an_idle_connection_that_asks_again_is_answered(self) -> None:
+        with (
+            serving(keep_alive_timeout=0.5) as server,
+            connected(server.port) as holder,
+            connected(server.port) as client,
+        ):
+            assert client.ask("/").status == 200
+            holder.send(request("/hold/1"))
+            time.sleep(0.1)
             assert client.ask("/").status == 200
 
 
