@@ -14,14 +14,13 @@ from collections.abc import Callable
 from contextvars import copy_context
 from copy import copy
 from math import inf
-from threading import Lock
 from time import monotonic
 from traceback import format_exception_only
 from types import CodeType
 from typing import Any
 
 from ._speedups import INLINE, TASK, THREAD, Dispatcher, Endpoint
-from .errors import ClientDisconnected, HTTPError, ResponseError
+from .errors import ClientDisconnected, HTTPError
 from .json_codec import check_finite, encode, encode_unchecked, explain
 from .lanes import (
     Cost,
@@ -34,18 +33,18 @@ from .lanes import (
     watched_functions,
 )
 from .middleware import Parts, Tools, compose
+from .pieces import Pieces
 from .problems import exception_members, prefers_json, problem, render_text
 from .response import OCTET_STREAM, TEXT, Response
 from .returns import to_response
 from .routing import Route, RouteTable, place_of
 from .status import has_body
-from .threads import QUEUED_PER_WORKER, HandlerPool, PoolFull, call_soon
+from .threads import BUSY, QUEUED_PER_WORKER, HandlerPool, PoolFull, call_soon
 from .types import Fields, Stream
 
 logger = logging.getLogger("cello")
 
 PROBLEM = "application/problem+json"
-_EXHAUSTED: Any = object()
 
 
 class Core:
@@ -76,6 +75,8 @@ class Core:
 
     def _told(self, request: Any, exc: BaseException) -> Response:
         if isinstance(exc, HTTPError):
+            if isinstance(exc, PoolFull):
+                self._note_busy(request)
             return self._problem(
                 request, exc.status, exc.detail, exc if exc.status >= 500 else None, exc.headers
             )
@@ -170,7 +171,7 @@ class Core:
         """
         request, stream = exchange.request, exchange.stream
         fields, declared = _split_length(response.headers.raw)
-        pieces = _Pieces(response.body, declared, None if _is_pinned(exchange) else self.pool)
+        pieces = Pieces(response.body, declared, None if _is_pinned(exchange) else self.pool)
         try:
             await self._pump(exchange, request, stream, response, fields, pieces)
         except (ClientDisconnected, asyncio.CancelledError):
@@ -183,7 +184,7 @@ class Core:
             await pieces.close()
 
     async def _pump(
-        self, exchange: Any, request: Any, stream: Stream, response: Response, fields: Fields, pieces: _Pieces
+        self, exchange: Any, request: Any, stream: Stream, response: Response, fields: Fields, pieces: Pieces
     ) -> None:
         carries = has_body(response.status) and request.method != "HEAD"
         octets = await pieces.next() if carries else None
@@ -228,10 +229,6 @@ class Core:
 
         def job() -> None:
             result, raised = None, None
-            if exchange.is_done:
-                # answered 504, or its client has left, while it waited for a thread: never to be called
-                return
-            exchange.is_queued = False
             before = sample() if is_watched else None
             try:
                 result = context.run(endpoint.call, exchange.request)
@@ -242,22 +239,25 @@ class Core:
             # In the handler's context, which the body of a streamed answer is made in.
             call_soon(loop, exchange.deliver, result, raised, context=context)
 
-        exchange.is_queued = True
         try:
-            self.pool.submit(job, is_refusable=True)
+            exchange.queued = self.pool.submit(job, is_refusable=True)
         except PoolFull:
             exchange.is_done = True
             self.refuse_busy(exchange.request, exchange.stream)
 
     def refuse_busy(self, request: Any, stream: Stream) -> None:
         """Answer 503 to a request for which no handler thread became free in time."""
+        self._note_busy(request)
+        self.refuse(request, stream, 503, BUSY)
+
+    def _note_busy(self, request: Any) -> None:
         logger.warning(
-            "%s %s: all handler threads are busy, and were for the whole response_timeout or %d calls deep",
+            "%s %s: %s, and were for the whole response_timeout or %d calls deep",
             request.method,
             request.raw_path.decode("latin-1"),
+            BUSY,
             QUEUED_PER_WORKER,
         )
-        self.refuse(request, stream, 503, "all handler threads are busy")
 
     # Lanes.
 
@@ -295,121 +295,9 @@ class Core:
                 candidate.close()
 
 
-class _Pieces:
-    """The pieces of a streamed body, whichever iterator makes them, held to the length declared for it.
-
-    A plain iterator may block, so each step runs in a handler thread unless its route is pinned to the loop.
-    ``declared_bytes`` is -1 where no length was declared; ``is_text``: the last piece was a str.
-    """
-
-    def __init__(self, body: Any, declared_bytes: int, pool: HandlerPool | None) -> None:
-        self._pool = pool
-        self._is_async = hasattr(body, "__aiter__")
-        self._iterator = body.__aiter__() if self._is_async else body
-        self._sent_bytes = 0
-        self._is_at_end = False
-        self._lock = Lock()
-        self._is_stepping = False
-        self._is_closed = False
-        self.declared_bytes = declared_bytes
-        self.is_text = False
-
-    async def next(self) -> bytes | None:
-        """Return the octets of the next piece, None behind the last; raises ResponseError."""
-        piece = await self._step() if not self._is_at_end else _EXHAUSTED
-        if piece is _EXHAUSTED:
-            self._check_length(is_end=True)
-            return None
-        self.is_text = isinstance(piece, str)
-        octets = _as_octets(piece)
-        self._sent_bytes += len(octets)
-        if octets and self._sent_bytes == self.declared_bytes:
-            # Behind the last declared octet nothing can be broken off any more: look first at what follows.
-            while (behind := await self._step()) is not _EXHAUSTED:
-                self._sent_bytes += len(_as_octets(behind))
-                self._check_length()
-            self._is_at_end = True
-        self._check_length()
-        return octets
-
-    def _check_length(self, *, is_end: bool = False) -> None:
-        declared = self.declared_bytes
-        if 0 <= declared < self._sent_bytes:
-            raise ResponseError(f"the streamed body is longer than its Content-Length of {declared} bytes")
-        if is_end and self._sent_bytes < declared:
-            raise ResponseError(
-                f"the streamed body has {self._sent_bytes} bytes, its Content-Length says {declared}"
-            )
-
-    async def _step(self) -> Any:
-        if self._is_async:
-            return await anext(self._iterator, _EXHAUSTED)
-        if self._pool is None:
-            await asyncio.sleep(0)  # a long stream leaves the loop to others between two pieces
-            return next(self._iterator, _EXHAUSTED)
-        return await self._pool.run(self._step_in_thread)
-
-    def _step_in_thread(self) -> Any:
-        with self._lock:
-            if self._is_closed:
-                return _EXHAUSTED
-            self._is_stepping = True
-        try:
-            return next(self._iterator, _EXHAUSTED)
-        finally:
-            self._end_step()
-
-    def _end_step(self) -> None:
-        with self._lock:
-            self._is_stepping = False
-            is_left = self._is_closed
-        if is_left:  # closed in the meantime, which had to be left to this thread
-            self._close_iterator()
-
-    async def close(self) -> None:
-        """Close the iterator, in the thread that is inside it where one is; errors are logged."""
-        if self._is_async:
-            await self._close_async()
-            return
-        with self._lock:
-            self._is_closed = True
-            if self._is_stepping:
-                return
-        if self._pool is None:
-            self._close_iterator()
-        elif hasattr(self._iterator, "close"):
-            await self._pool.run(self._close_iterator)
-
-    def _close_iterator(self) -> None:
-        try:
-            close = getattr(self._iterator, "close", None)
-            if close is not None:
-                close()
-        except Exception as exc:  # the boundary: the generator is the handler's code
-            logger.error("closing a streamed body failed", exc_info=exc)
-
-    async def _close_async(self) -> None:
-        try:
-            close = getattr(self._iterator, "aclose", None)
-            if close is not None:
-                await close()
-        except Exception as exc:  # likewise
-            logger.error("closing a streamed body failed", exc_info=exc)
-
-
 def _is_pinned(exchange: Any) -> bool:
     route = exchange.request.route
     return route is not None and route.blocking is False
-
-
-def _as_octets(piece: Any) -> bytes:
-    if isinstance(piece, bytes):
-        return piece
-    if isinstance(piece, str):
-        return piece.encode()
-    if isinstance(piece, (bytearray, memoryview)):
-        return bytes(piece)
-    raise ResponseError(f"a streamed body yields bytes or str, got {type(piece).__name__}")
 
 
 def _split_length(fields: Fields) -> tuple[Fields, int]:

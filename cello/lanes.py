@@ -30,7 +30,7 @@ from ._speedups import (
 )
 from .errors import StartError
 from .routing import Route, code_of, is_async, place_of
-from .threads import HandlerPool
+from .threads import HandlerPool, QueuedJob
 
 logger = logging.getLogger("cello")
 
@@ -146,8 +146,13 @@ class Lanes:
         watch_waits()
         return Evidence(self._coin)
 
-    async def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a plain function in its lane."""
+    async def run(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        when_queued: Callable[[QueuedJob], None] | None = None,
+    ) -> Any:
+        """Call a plain function in its lane; ``when_queued`` is HandlerPool.run's."""
         evidence = self._evidence.get(id(function))  # not every callable is hashable
         if evidence is None:
             evidence = self._evidence[id(function)] = self.new_evidence()
@@ -155,7 +160,7 @@ class Lanes:
             return self._run_here(evidence, function, args)
         costs: list[Cost] = []
         try:
-            return await self._pool.run(_measured, costs, function, args)
+            return await self._pool.run(_measured, costs, function, args, when_queued=when_queued)
         finally:
             if costs and evidence.note_thread(*costs[0]):
                 tell_change(place_of(function), evidence)

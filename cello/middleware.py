@@ -24,7 +24,7 @@ from .errors import HTTPError
 from .lanes import Lanes
 from .response import Response
 from .routing import is_async
-from .threads import HandlerPool
+from .threads import HandlerPool, QueuedJob
 
 Call = Callable[[Any], Any]
 AsyncCall = Callable[[Any], Awaitable[Any]]
@@ -158,6 +158,12 @@ class _SyncChain:
         return hooked
 
 
+def _note_of(request: Any) -> Callable[[QueuedJob], None] | None:
+    """Return who is told of a call that waits for a thread before the handler: the request's exchange."""
+    exchange = request._exchange
+    return exchange.note_queued if exchange is not None else None
+
+
 class _AsyncChain:
     """Some part is a coroutine function: the chain is one."""
 
@@ -173,14 +179,19 @@ class _AsyncChain:
             call = self._wrapped(middleware, call)
         return self._hooked(call) if self.parts.before or self.parts.after else call
 
-    async def _run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a part in its lane: a plain function's follows from what it shows, unless it is pinned."""
+    async def _run(
+        self, function: Callable[..., Any], *args: Any, when_queued: Callable[[QueuedJob], None] | None = None
+    ) -> Any:
+        """Call a part in its lane: a plain function's follows from what it shows, unless it is pinned.
+
+        ``when_queued`` is for what comes before the handler, and may be refused where no thread is free.
+        """
         if self.blocking is False or is_async(function) or function is self.quick:
             result = function(*args)
         elif self.blocking:
-            result = await self.tools.pool.run(function, *args)
+            result = await self.tools.pool.run(function, *args, when_queued=when_queued)
         else:
-            result = await self.tools.lanes.run(function, *args)
+            result = await self.tools.lanes.run(function, *args, when_queued=when_queued)
         return await result if inspect.isawaitable(result) else result
 
     def _guarded(self, handler: Call) -> AsyncCall:
@@ -188,7 +199,7 @@ class _AsyncChain:
 
         async def guarded(request: Any) -> Response:
             try:
-                return respond(request, await self._run(handler, request))
+                return respond(request, await self._run(handler, request, when_queued=_note_of(request)))
             except Exception as exc:
                 take = find(exc)
                 if take is None:
@@ -227,7 +238,9 @@ class _AsyncChain:
                 return future.result()
 
         try:
-            return await self.tools.pool.run(middleware, request, call_next_and_wait)
+            return await self.tools.pool.run(
+                middleware, request, call_next_and_wait, when_queued=_note_of(request)
+            )
         except asyncio.CancelledError:
             for future in inner:
                 future.cancel()
@@ -240,7 +253,7 @@ class _AsyncChain:
             try:
                 early = None
                 for hook in self.parts.before:
-                    early = await self._run(hook, request)
+                    early = await self._run(hook, request, when_queued=_note_of(request))
                     if early is not None:
                         break
                 response = tools.respond(request, early) if early is not None else await call(request)

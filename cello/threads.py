@@ -9,7 +9,8 @@ A thread that waits for the loop (a sync middleware around an async handler) doe
 the thread that was started in its place ends as soon as nothing is left to do.
 
 The queue is bounded: QUEUED_PER_WORKER calls of handlers for each thread there may be, beyond which a call is
-refused at once. It is not the first bound to be met: what has waited for its response_timeout is refused too.
+refused at once. It is not the first bound to be met: what has waited for its response_timeout is taken back
+out of the queue, which either happens or comes too late: a call is never both refused and made.
 """
 
 from __future__ import annotations
@@ -23,15 +24,40 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from ._speedups import note_wait
+from .errors import HTTPError
 
 Job = Callable[[], None]
 
 IDLE_SECONDS = 30.0  # before a thread without work ends
 QUEUED_PER_WORKER = 1000
+BUSY = "all handler threads are busy"
 
 
-class PoolFull(Exception):
-    """More calls wait for a thread than the pool takes."""
+class PoolFull(HTTPError):
+    """More calls wait for a thread than the pool takes: a 503, for whoever knows no better."""
+
+    def __init__(self) -> None:
+        super().__init__(503, BUSY, {"retry-after": "1"})
+
+
+class QueuedJob:
+    """A job on its way to a thread."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, job: Job) -> None:
+        self._held = [job]
+
+    def take(self) -> Job | None:
+        """Return the job to whoever asks first, None to everyone after, whichever threads they run on."""
+        try:
+            return self._held.pop()
+        except IndexError:
+            return None
+
+    def cancel(self) -> bool:
+        """Take the job back; False when it has begun, or was taken back before."""
+        return self.take() is not None
 
 
 class HandlerPool:
@@ -41,7 +67,7 @@ class HandlerPool:
         self._workers = workers
         self._idle_seconds = idle_seconds
         self._most_queued = workers * QUEUED_PER_WORKER
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[QueuedJob | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._started_count = 0
@@ -51,11 +77,11 @@ class HandlerPool:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
 
-    def submit(self, job: Job, *, is_refusable: bool = False) -> None:
-        """Run a job in a thread; a job handles its own errors. To be called on the loop's thread.
+    def submit(self, job: Job, *, is_refusable: bool = False) -> QueuedJob:
+        """Run a job in a thread, unless it is cancelled before its turn. To be called on the loop's thread.
 
-        Raises PoolFull for a refusable job when the queue is full (the next piece of an answer that has begun
-        is not refusable), and for any where the system gives no thread.
+        A job handles its own errors. Raises PoolFull for a refusable job when the queue is full (the next
+        piece of an answer that has begun is not refusable), and for any where the system gives no thread.
         """
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
@@ -63,14 +89,16 @@ class HandlerPool:
         with self._lock:
             if self._is_shut_down:
                 raise RuntimeError("the handler threads have been shut down")
-            if is_refusable and self._jobs.qsize() >= self._most_queued:
-                raise PoolFull
             if self._idle_count > 0:
                 self._idle_count -= 1
-            elif len(self._threads) < self._workers and not self._start_thread() and not self._threads:
-                raise PoolFull  # the system gives no thread, and there is none that could come to it
-            self._jobs.put(job)
+            elif len(self._threads) >= self._workers or not self._start_thread():  # it has to wait
+                is_full = is_refusable and self._jobs.qsize() >= self._most_queued
+                if is_full or not self._threads:  # none: the system gives no thread
+                    raise PoolFull
+            queued = QueuedJob(job)
+            self._jobs.put(queued)
             self._unfinished_count += 1
+            return queued
 
     def _start_thread(self) -> bool:
         """Start a thread; False when the system has none left."""
@@ -87,12 +115,12 @@ class HandlerPool:
     def _work(self) -> None:
         while True:
             try:
-                job = self._jobs.get(timeout=self._idle_seconds)
+                queued = self._jobs.get(timeout=self._idle_seconds)
             except Empty:
                 if self._may_end():
                     return
                 continue
-            if job is None:
+            if queued is None:
                 with self._lock:
                     if self._is_shut_down or len(self._threads) > self._workers:
                         self._threads.remove(threading.current_thread())
@@ -100,7 +128,9 @@ class HandlerPool:
                     if self._jobs.empty():
                         self._idle_count += 1
                 continue
-            job()
+            job = queued.take()
+            if job is not None:
+                job()
             del job  # or this thread would keep the last request alive
             with self._lock:
                 self._unfinished_count -= 1
@@ -120,11 +150,17 @@ class HandlerPool:
                 self._idle_count -= 1
             return True
 
-    async def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a function in a thread and return what it returns.
+    async def run(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        when_queued: Callable[[QueuedJob], None] | None = None,
+    ) -> Any:
+        """Call a function in a thread and return what it returns; a cancelled call that waits is never made.
 
         It runs in a copy of this context, and what it sets there is set here when it is done: a ContextVar
-        does not show which thread a call took.
+        does not show which thread a call took. With ``when_queued``, which gets the job as it waits, the call
+        may be refused: raises PoolFull.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
@@ -142,18 +178,19 @@ class HandlerPool:
 
         def job() -> None:
             result, raised = None, None
-            if future.cancelled():
-                return  # nobody waits for it any more
             try:
                 result = context.run(function, *args)
             except BaseException as exc:  # noqa: BLE001 - it is raised again where it is awaited
                 raised = exc
             call_soon(loop, settle, result, raised)
 
-        self.submit(job)
+        queued = self.submit(job, is_refusable=when_queued is not None)
+        if when_queued is not None:
+            when_queued(queued)
         try:
             return await future
         finally:
+            queued.cancel()
             if future.done() and not future.cancelled():  # else the call still runs in that context
                 _adopt(context)
 

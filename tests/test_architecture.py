@@ -29,7 +29,7 @@ LEVELS: list[set[str]] = [
         *("headers", "json_codec", "negotiation", "cookies", "forms", "problems", "request", "response"),
         "returns",
     },
-    {"paths", "routing", "threads", "lanes", "middleware", "lifespan", "dispatch"},
+    {"paths", "routing", "threads", "lanes", "pieces", "middleware", "lifespan", "dispatch"},
     {"config"},
     {"server"},
     {"testing"},

@@ -50,8 +50,8 @@ cdef class Exchange:
     cdef public bint is_complete
     cdef public bint is_done
     cdef public bint is_gone
-    cdef public bint is_queued
     cdef public bint is_started
+    cdef public object queued
     cdef public object context
     cdef public double started_at
     cdef object _chunks
@@ -62,5 +62,6 @@ cdef class Exchange:
     cdef object _waiter
 
     cpdef start(self)
-    cdef _stop(self)
+    @cython.locals(is_uncalled=bint)
+    cdef bint _stop(self) except -1
     cdef _wake(self)

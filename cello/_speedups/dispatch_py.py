@@ -204,8 +204,9 @@ class Dispatcher:
 class Exchange:
     """One request whose answer has to wait for something.
 
-    ``is_complete``: the body has come whole. ``is_queued``: the handler waits for a thread. ``is_done``:
-    answered, cancelled or expired; nothing more is sent. ``has_begun``: the head of a streamed answer is out.
+    ``is_complete``: the body has come whole. ``queued``: what waited last for a thread on the way to the
+    handler, and may be taken back (threads.QueuedJob). ``is_done``: answered, cancelled or expired; nothing
+    more is sent. ``has_begun``: the head of a streamed answer is out.
     """
 
     __slots__ = (
@@ -223,8 +224,8 @@ class Exchange:
         "is_complete",
         "is_done",
         "is_gone",
-        "is_queued",
         "is_started",
+        "queued",
         "request",
         "started_at",
         "stream",
@@ -240,7 +241,7 @@ class Exchange:
         self.is_complete = False
         self.is_done = False
         self.is_gone = False
-        self.is_queued = False
+        self.queued: Any = None
         self.is_started = False
         self.started_at = 0.0
         self.context: Any = None
@@ -299,12 +300,12 @@ class Exchange:
         """response_timeout has passed: 504, or a broken message where the answer had begun."""
         if self.is_done:
             return
-        self._stop()
+        is_uncalled = self._stop()
         core = self._dispatcher.core
         elapsed = monotonic() - self.started_at
         if self.has_begun:
             self.stream.reset("the answer stalled")
-        elif self.is_queued:
+        elif is_uncalled:
             core.refuse_busy(self.request, self.stream)
         else:
             core.send(self.request, self.stream, core.overdue(self.request, elapsed))
@@ -363,6 +364,10 @@ class Exchange:
         """Send a streamed response that a handler on the loop's thread returned."""
         await self._answer(response)
 
+    def note_queued(self, queued: Any) -> None:
+        """A part of the chain waits for a thread before the handler is called (threads.QueuedJob)."""
+        self.queued = queued
+
     def deliver(self, result: Any, exc: BaseException | None) -> None:
         """Take a thread's result, on the loop's thread."""
         core = self._dispatcher.core
@@ -397,14 +402,16 @@ class Exchange:
             self.is_done = True
             core.send(self.request, self.stream, response)
 
-    def _stop(self) -> None:
-        """Mark the exchange as over and stop what still runs for it."""
+    def _stop(self) -> bool:
+        """Mark the exchange as over and stop what still runs for it; True: its handler is never called."""
         self.is_done = True
+        is_uncalled = self.queued is not None and bool(self.queued.cancel())
         self._chunks.clear()
         self._wake()
         task = self._task
         if task is not None and not task.done():
             task.cancel()
+        return is_uncalled
 
     # The body of a stream=True route.
 

@@ -20,7 +20,6 @@ import pytest
 
 from cello import App, TimeoutConfig
 from tests.kit.lanes import NOT_BY_CHANCE
-from tests.kit.log_watch import wait_until
 
 MOST_CALLS = 5000
 PATIENCE_SECONDS = 10.0
@@ -374,32 +373,3 @@ def test_a_coroutine_can_give_up_in_time(serve: Any) -> None:
             return {"status": "gave up"}
 
     assert serve(app, timeout=TimeoutConfig(response_timeout=0.5)).get("/").json() == {"status": "gave up"}
-
-
-def test_what_finds_no_thread_in_time_is_503_and_is_never_called(serve: Any, log: Any) -> None:
-    app = App()
-    may_go, is_waiting = threading.Event(), threading.Event()
-    called: list[str] = []
-
-    @app.get("/hold", blocking=True, timeout=60)
-    def hold(request: Any) -> str:
-        is_waiting.set()
-        assert may_go.wait(PATIENCE_SECONDS)
-        return "held"
-
-    @app.get("/", blocking=True, timeout=0.05)
-    def handler(request: Any) -> str:
-        called.append("called")
-        return "called"
-
-    client = serve(app, workers=1)
-    with ThreadPoolExecutor(1) as threads:
-        holding = threads.submit(client.get, "/hold")
-        assert is_waiting.wait(PATIENCE_SECONDS)
-        answer = client.get("/")
-        assert (answer.status, answer.get("retry-after")) == (503, "1")
-        assert "all handler threads are busy" in log.wait_for("GET /")
-        may_go.set()
-        assert holding.result(PATIENCE_SECONDS).text == "held"
-    wait_until(lambda: client.get("/").text == "called")
-    assert len(called) == 1

@@ -395,25 +395,43 @@ def test_a_full_queue_refuses_what_may_be_refused(monkeypatch: pytest.MonkeyPatc
     pool.shutdown()
 
 
-def test_threads_stay_within_workers_although_calls_wait_for_the_loop() -> None:
-    before = handler_threads()
-    pool = HandlerPool(2)
-    most: list[int] = []
+def test_threads_that_have_waited_leave_the_jobs_to_as_many_as_there_may_be(make_pool: Any) -> None:
+    pool = make_pool(1)
+    waiting, resumed, gate = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
+    lock = threading.Lock()
+    at_once: list[int] = [0, 0]  # now, at most
 
-    async def soon() -> None:
-        await asyncio.sleep(0.001)
+    def call(event: asyncio.Event) -> None:
+        waiting.release()
+        pool.wait_for(event.wait())
+        resumed.release()
+        assert gate.wait(PATIENCE_SECONDS)
 
-    def call() -> None:
-        pool.wait_for(soon())
-        most.append(len(handler_threads() - before))
-        threading.Event().wait(0.005)
+    def count() -> None:
+        with lock:
+            at_once[0] += 1
+            at_once[1] = max(at_once)
+        threading.Event().wait(0.002)
+        with lock:
+            at_once[0] -= 1
+
+    def all_of(semaphore: threading.Semaphore) -> None:
+        for _ in range(5):
+            assert semaphore.acquire(timeout=PATIENCE_SECONDS)
 
     async def main() -> None:
-        await asyncio.gather(*(pool.run(call) for _ in range(100)))
+        event = asyncio.Event()
+        waits = [asyncio.ensure_future(pool.run(call, event)) for _ in range(5)]
+        await asyncio.to_thread(all_of, waiting)  # five threads, where there may be one that does not wait
+        event.set()
+        await asyncio.to_thread(all_of, resumed)
+        counted = [asyncio.ensure_future(pool.run(count)) for _ in range(50)]
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(*waits, *counted)
 
     run(main())
-    pool.shutdown()
-    assert max(most) < 20  # each that waits may have one in its place, for as long as it waits
+    assert at_once == [0, 1]
 
 
 def test_a_system_without_threads_refuses_and_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
