@@ -160,7 +160,7 @@ class _SyncChain:
 
 def _note_of(request: Any) -> Callable[[QueuedJob], None] | None:
     """Return who is told of a call that waits for a thread before the handler: the request's exchange."""
-    exchange = request._exchange
+    exchange = getattr(request, "_exchange", None)  # call_next takes whatever a middleware hands on
     return exchange.note_queued if exchange is not None else None
 
 

@@ -21,7 +21,7 @@ import pytest
 from cello import App, TimeoutConfig
 from tests.kit.lanes import NOT_BY_CHANCE
 
-MOST_CALLS = 5000
+MOST_CALLS = 50_000  # more than a ban lasts, which a contended GIL may cause
 PATIENCE_SECONDS = 10.0
 
 pytestmark = NOT_BY_CHANCE
@@ -179,18 +179,6 @@ def test_what_waits_is_not_promoted(serve: Any, where: Where, wait: Any) -> None
 
     client = serve(app, workers=1)
     assert all(is_in_pool(client.get("/").text) for _ in range(150))
-
-
-def test_what_reads_the_page_cache_may_be(serve: Any) -> None:
-    app = App()
-
-    @app.get("/")
-    def handler(request: Any) -> str:
-        with open(__file__, "rb") as file:
-            file.read(100)
-        return name_of_thread(request)
-
-    call_until_inline(serve(app))
 
 
 def test_a_wait_on_the_loop_is_the_last_one(serve: Any, where: Where) -> None:
