@@ -24,6 +24,7 @@ SAME_SOURCE = (
     "request",
     "stream",
     "evidence",
+    "filters",
     "dispatch",
     "h1_rules",
     "h1_chunks",

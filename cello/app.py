@@ -11,9 +11,10 @@ import asyncio
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ._speedups import Filters
 from .config import (
     ClusterConfig,
     Http2Config,
@@ -30,6 +31,7 @@ from .dispatch import build
 from .errors import ConfigError, RouteError, StartError
 from .lifespan import Lifespan, State, check_event
 from .middleware import Parts
+from .middlewares.cors import Cors, Origin
 from .routing import Route, RouteTable, is_async, place_of
 from .threads import HandlerPool
 from .types import Handler
@@ -54,6 +56,7 @@ class App:
         self._parts = Parts()
         self._lifespan = Lifespan()
         self._has_logging = False
+        self._cors: Cors | None = None
         self._run_count = 0  # runs that were built and have not been shut down
 
     # Routes.
@@ -189,9 +192,36 @@ class App:
         return register
 
     def _checked(self, what: str, function: Any, arguments: int) -> Any:
+        self._check_open(what)
+        return _checked(what, function, arguments)
+
+    def _check_open(self, what: str) -> None:
         if self._run_count:
             raise ConfigError(f"{what}: {_TOO_LATE}")
-        return _checked(what, function, arguments)
+
+    def enable_cors(
+        self,
+        origins: Origin | Iterable[Origin] | None = None,
+        methods: Sequence[str] | None = None,
+        allow_headers: Sequence[str] | None = None,
+        expose_headers: Sequence[str] | None = None,
+        allow_credentials: bool = False,
+        max_age: int = 600,
+        *,
+        allow_private_network: bool = False,
+    ) -> None:
+        """Let pages of other origins read the answers (docs/cors.md).
+
+        ``origins`` are origins as browsers write them ("https://example.com"), patterns
+        ("https://*.example.com" or compiled), functions of an origin, or "*", as None is: every origin.
+        ``methods`` None are those that Cello has decorators for; ``allow_headers`` None allows what a
+        preflight asks for; ``max_age`` is in seconds. Raises ConfigError.
+        """
+        self._check_open("enable_cors")
+        self._cors = Cors(
+            origins, methods, allow_headers, expose_headers, allow_credentials=allow_credentials,
+            max_age=max_age, allow_private_network=allow_private_network,
+        )  # fmt: skip
 
     def enable_logging(self) -> None:
         """Log requests also in production; ``--no-logs`` and ``logs=False`` win."""
@@ -249,9 +279,15 @@ class App:
             debug=options.debug,
             max_request_bytes=options.limits.max_request_size,
             response_seconds=options.timeout.response_timeout,
+            filters=self._filters(options),
         )
         self._run_count += 1
         return dispatcher
+
+    def _filters(self, options: RunOptions) -> Filters | None:
+        if self._cors is None:
+            return None
+        return Filters(self._cors, None, False)
 
     async def startup(self) -> None:
         """Run the startup hooks; called by the server after ``build``. Raises StartError."""

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from .config import ENVIRONMENTS, HOST_IN_WORDS, PORTS, WORKERS, did_you_mean, in_words, is_host, nearest
+from .checks import did_you_mean, in_words, nearest
+from .config import ENVIRONMENTS, HOST_IN_WORDS, PORTS, WORKERS, is_host
 
 _DESCRIPTION = "Serve this application. Every flag wins over the same parameter of app.run()."
 

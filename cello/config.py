@@ -4,18 +4,16 @@ Validation only: nothing here opens a socket, reads a file or a clock. A value i
 that the traceback ends at the line that gave it. What cannot be right on its own is refused by the class;
 what cannot be right together (HTTP/2 without TLS) by ``resolve_options``; what this version cannot do yet by
 ``refuse_unbuilt``.
-
-Integer ranges are ``range`` objects, so that a check and the words that describe it cannot drift apart.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from .checks import check_bool, check_int, check_seconds, did_you_mean, refusal
 from .errors import ConfigError
 
 ENVIRONMENTS = ("development", "production")
@@ -28,7 +26,6 @@ _BODY_BYTES = range(2**63)  # a Content-Length over this is refused on the wire
 _H2_STREAMS = range(1, 2**32)  # RFC 9113 6.5.2, without 0: a server that takes no stream serves nothing
 _H2_WINDOWS = range(2**31)  # RFC 9113 6.5.2
 _H2_FRAMES = range(2**14, 2**24)  # RFC 9113 6.5.2
-_MOST_SECONDS = 2**31 - 1
 _PASSWORD_BYTES = 1024  # OpenSSL's PEM_BUFSIZE
 _TLS_VERSIONS = ("1.2", "1.3")
 
@@ -36,54 +33,10 @@ Path = str | os.PathLike[str]
 Seconds = int | float
 
 
-def in_words(allowed: range) -> str:
-    """Describe a range of integers, for a message."""
-    return f"an int from {allowed[0]} to {allowed[-1]}"
-
-
-def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """Find the one choice that a misspelt or shortened word most likely means, or None."""
-    names = {choice.lstrip("-").lower(): choice for choice in choices}
-    bare = word.lstrip("-").lower()
-    starting = [name for name in names if bare and name.startswith(bare)]
-    close = starting if len(starting) == 1 else difflib.get_close_matches(bare, names, n=1)
-    return names[close[0]] if close else None
-
-
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """Render the nearest choice as the end of a message, or nothing."""
-    choice = nearest(word, choices)
-    return f" (did you mean {choice!r}?)" if choice else ""
-
-
-def _refusal(owner: str, name: str, value: object, expected: str) -> ConfigError:
-    shown = repr(value)
-    if len(shown) > 100:
-        shown = f"{shown[:97]}..."
-    return ConfigError(f"{owner}({name}={shown}): expected {expected}")
-
-
-def _check_bool(owner: str, name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise _refusal(owner, name, value, "True or False")
-
-
-def _check_int(owner: str, name: str, value: object, allowed: range, unit: str = "") -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
-        raise _refusal(owner, name, value, in_words(allowed) + unit)
-
-
-def _check_seconds(owner: str, name: str, value: object, way_out: str = "") -> None:
-    # The comparison is False for NaN, and refuses infinity.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST_SECONDS:
-        expected = f"a number of seconds above 0 and at most {_MOST_SECONDS}{way_out}"
-        raise _refusal(owner, name, value, expected)
-
-
 def _check_path(owner: str, name: str, value: object) -> None:
     path = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(path, str) or not path or "\0" in path:
-        raise _refusal(owner, name, value, "the path of a PEM file (str or os.PathLike)")
+        raise refusal(owner, name, value, "the path of a PEM file (str or os.PathLike)")
 
 
 def _check_password(owner: str, name: str, value: object) -> None:
@@ -104,7 +57,7 @@ def _check_password(owner: str, name: str, value: object) -> None:
 
 def _check_host(owner: str, name: str, value: object) -> None:
     if not isinstance(value, str) or not is_host(value):
-        raise _refusal(owner, name, value, HOST_IN_WORDS)
+        raise refusal(owner, name, value, HOST_IN_WORDS)
 
 
 HOST_IN_WORDS = "an IP address or a host name, without spaces, scheme or path (str)"
@@ -146,7 +99,7 @@ class TlsConfig:
         if self.client_ca_path is not None:
             _check_path("TlsConfig", "client_ca_path", self.client_ca_path)
         if not isinstance(self.min_version, str) or self.min_version not in _TLS_VERSIONS:
-            raise _refusal("TlsConfig", "min_version", self.min_version, "'1.2' or '1.3' (str)")
+            raise refusal("TlsConfig", "min_version", self.min_version, "'1.2' or '1.3' (str)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +115,10 @@ class Http2Config:
     max_frame_size: int = 16384
 
     def __post_init__(self) -> None:
-        _check_bool("Http2Config", "enabled", self.enabled)
-        _check_int("Http2Config", "max_concurrent_streams", self.max_concurrent_streams, _H2_STREAMS)
-        _check_int("Http2Config", "initial_window_size", self.initial_window_size, _H2_WINDOWS, " (bytes)")
-        _check_int("Http2Config", "max_frame_size", self.max_frame_size, _H2_FRAMES, " (bytes)")
+        check_bool("Http2Config", "enabled", self.enabled)
+        check_int("Http2Config", "max_concurrent_streams", self.max_concurrent_streams, _H2_STREAMS)
+        check_int("Http2Config", "initial_window_size", self.initial_window_size, _H2_WINDOWS, " (bytes)")
+        check_int("Http2Config", "max_frame_size", self.max_frame_size, _H2_FRAMES, " (bytes)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +129,8 @@ class Http3Config:
     max_idle_timeout: Seconds = 30
 
     def __post_init__(self) -> None:
-        _check_bool("Http3Config", "enabled", self.enabled)
-        _check_seconds("Http3Config", "max_idle_timeout", self.max_idle_timeout)
+        check_bool("Http3Config", "enabled", self.enabled)
+        check_seconds("Http3Config", "max_idle_timeout", self.max_idle_timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +140,7 @@ class ClusterConfig:
     processes: int = 1
 
     def __post_init__(self) -> None:
-        _check_int("ClusterConfig", "processes", self.processes, _PROCESSES)
+        check_int("ClusterConfig", "processes", self.processes, _PROCESSES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +161,7 @@ class TimeoutConfig:
         for name in ("request_timeout", "response_timeout", "keep_alive_timeout", "stall_timeout"):
             value = getattr(self, name)
             if value is not None:
-                _check_seconds("TimeoutConfig", name, value, ", or None for no timeout")
+                check_seconds("TimeoutConfig", name, value, ", or None for no timeout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +176,9 @@ class LimitsConfig:
     max_headers: int = 100
 
     def __post_init__(self) -> None:
-        _check_int("LimitsConfig", "max_connections", self.max_connections, _COUNTS)
-        _check_int("LimitsConfig", "max_request_size", self.max_request_size, _BODY_BYTES, " (bytes)")
-        _check_int("LimitsConfig", "max_headers", self.max_headers, _COUNTS)
+        check_int("LimitsConfig", "max_connections", self.max_connections, _COUNTS)
+        check_int("LimitsConfig", "max_request_size", self.max_request_size, _BODY_BYTES, " (bytes)")
+        check_int("LimitsConfig", "max_headers", self.max_headers, _COUNTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,14 +201,14 @@ class RunArguments:
 
     def __post_init__(self) -> None:
         _check_host("app.run", "host", self.host)
-        _check_int("app.run", "port", self.port, PORTS)
+        check_int("app.run", "port", self.port, PORTS)
         self._check_environment()
         if self.workers is not None:
-            _check_int("app.run", "workers", self.workers, WORKERS)
+            check_int("app.run", "workers", self.workers, WORKERS)
         for name in ("debug", "logs"):
             if getattr(self, name) is not None:
-                _check_bool("app.run", name, getattr(self, name))
-        _check_bool("app.run", "reload", self.reload)
+                check_bool("app.run", name, getattr(self, name))
+        check_bool("app.run", "reload", self.reload)
         for name, kind in _CONFIG_KINDS.items():
             _check_kind("app.run", name, getattr(self, name), kind)
 
@@ -263,7 +216,7 @@ class RunArguments:
         if self.env is None or self.env in ENVIRONMENTS:
             return
         hint = did_you_mean(self.env, ENVIRONMENTS) if isinstance(self.env, str) else ""
-        raise _refusal("app.run", "env", self.env, f"'development' or 'production'{hint}")
+        raise refusal("app.run", "env", self.env, f"'development' or 'production'{hint}")
 
 
 _CONFIG_KINDS: dict[str, type] = {

@@ -19,7 +19,7 @@ from traceback import format_exception_only
 from types import CodeType
 from typing import Any
 
-from ._speedups import INLINE, TASK, THREAD, Dispatcher, Endpoint
+from ._speedups import INLINE, TASK, THREAD, Dispatcher, Endpoint, Filters
 from .errors import ClientDisconnected, HTTPError
 from .json_codec import check_finite, encode, encode_unchecked, explain
 from .lanes import (
@@ -321,6 +321,7 @@ def build(
     debug: bool,
     max_request_bytes: int,
     response_seconds: float | None,
+    filters: Filters | None = None,
 ) -> Dispatcher:
     """Compose every route's chain, choose its lane, and return the dispatcher of this run.
 
@@ -345,7 +346,7 @@ def build(
     # middleware may read the body, though, and has to find it.
     evidence = lanes.new_evidence() if lane == THREAD else None
     unmatched = Endpoint(call, lane, None, parts.is_empty(), max_request_bytes, default_seconds, evidence)
-    return Dispatcher(app, core, table.match, encode_unchecked, unmatched)
+    return Dispatcher(app, core, table.match, encode_unchecked, unmatched, filters)
 
 
 def _copied(table: RouteTable) -> RouteTable:

@@ -23,13 +23,13 @@ PACKAGE = Path(cello.__file__).resolve().parent
 SPEEDUPS = PACKAGE / "_speedups"
 
 LEVELS: list[set[str]] = [
-    {"errors", "status", "types", "_version"},
+    {"errors", "checks", "status", "types", "_version"},
     {"_speedups"},
     {
         *("headers", "json_codec", "negotiation", "cookies", "forms", "problems", "request", "response"),
         "returns",
     },
-    {"paths", "routing", "threads", "lanes", "pieces", "middleware", "lifespan", "dispatch"},
+    {"paths", "routing", "threads", "lanes", "pieces", "middleware", "middlewares", "lifespan", "dispatch"},
     {"config"},
     {"server"},
     {"testing"},

@@ -21,6 +21,7 @@ if TYPE_CHECKING or not _is_compiled():
     from .calls_py import fine_seconds, note_wait, switches, waits, watch_waits
     from .dispatch_py import Dispatcher, Endpoint, Exchange
     from .evidence_py import Evidence
+    from .filters_py import FilteredStream, Filters
     from .h1_py import H1Connection
     from .h1_reader_py import ReaderSettings
     from .h1_send_py import Service
@@ -45,6 +46,7 @@ else:
     from .calls_c import fine_seconds, note_wait, switches, waits, watch_waits
     from .dispatch_c import Dispatcher, Endpoint, Exchange
     from .evidence_c import Evidence
+    from .filters_c import FilteredStream, Filters
     from .h1_c import H1Connection
     from .h1_reader_c import ReaderSettings
     from .h1_send_c import Service
@@ -77,6 +79,8 @@ __all__ = [
     "Endpoint",
     "Evidence",
     "Exchange",
+    "FilteredStream",
+    "Filters",
     "H1Connection",
     "Headers",
     "QueryParams",

@@ -2,6 +2,7 @@ cimport cython
 
 from cello._speedups.calls_c cimport call_hidden, call_in, coarse_seconds, fine_seconds, new_context, waits
 from cello._speedups.evidence_c cimport Evidence
+from cello._speedups.filters_c cimport FilteredStream, Filters
 from cello._speedups.heads_c cimport has_null
 from cello._speedups.request_c cimport Request
 from cello._speedups.stream_c cimport AnswerStream
@@ -26,9 +27,13 @@ cdef class Dispatcher:
     cdef public object encode
     cdef public object match
     cdef public Endpoint unmatched
+    cdef public Filters filters
 
-    @cython.locals(raw_path=bytes, found=tuple, endpoint=Endpoint)
     cpdef object begin(self, Request request, AnswerStream stream)
+    @cython.locals(filters=Filters, filtered=FilteredStream)
+    cdef object _begin_filtered(self, Request request, AnswerStream stream)
+    @cython.locals(raw_path=bytes, found=tuple, endpoint=Endpoint)
+    cdef object _begin(self, Request request, AnswerStream stream)
     @cython.locals(started=double, body=bytes, evidence=Evidence)
     cpdef object answer_inline(self, Endpoint endpoint, Request request, AnswerStream stream, object exchange)
     @cython.locals(waits_before=long, begun=double)

@@ -27,6 +27,7 @@ from typing import Any
 from ..errors import ClientDisconnected
 from .calls_py import call_hidden, call_in, coarse_seconds, fine_seconds, new_context, waits
 from .evidence_py import Evidence
+from .filters_py import FilteredStream, Filters
 from .heads_py import has_null
 from .request_py import Request
 from .states_py import INLINE, TASK
@@ -85,13 +86,17 @@ class Dispatcher:
     """The callable end of the exchange contract, one per running application.
 
     ``match(method, raw_path)`` gives ``(route, params)`` or None; a route's ``call`` is its Endpoint.
-    ``encode`` gives JSON octets, unchecked for NaN. ``unmatched`` is the Endpoint for everything else.
+    ``encode`` gives JSON octets, unchecked for NaN. ``unmatched`` is the Endpoint for everything else;
+    ``filters`` are what answers go through on their way out, None where there are none.
     """
 
-    __slots__ = ("app", "core", "encode", "match", "unmatched")
+    __slots__ = ("app", "core", "encode", "filters", "match", "unmatched")
 
-    def __init__(self, app: Any, core: Any, match: Any, encode: Any, unmatched: Endpoint) -> None:
+    def __init__(
+        self, app: Any, core: Any, match: Any, encode: Any, unmatched: Endpoint, filters: Filters | None
+    ) -> None:
         self.app = app
+        self.filters = filters
         self.core = core
         self.match = match
         self.encode = encode
@@ -102,6 +107,26 @@ class Dispatcher:
 
         The adapter has checked the path (is_target_path).
         """
+        if self.filters is not None:
+            return self._begin_filtered(request, stream)
+        return self._begin(request, stream)
+
+    def _begin_filtered(self, request: Request, stream: AnswerStream) -> Any:
+        filters = self.filters
+        assert filters is not None
+        if filters.cors is not None and request.method == "OPTIONS":
+            fields = filters.cors.preflight(request)
+            if fields is not None:
+                stream.respond(204, fields, b"", -1)
+                return None
+        filtered = FilteredStream(filters, request, stream)
+        exchange = self._begin(request, filtered)
+        if exchange is None and filtered.is_pending:
+            exchange = Exchange(self, self.unmatched, request, filtered)
+            exchange.is_done = True
+        return exchange
+
+    def _begin(self, request: Request, stream: AnswerStream) -> Any:
         raw_path = request.raw_path
         found = self.match(request.method, raw_path)
         if found is None:

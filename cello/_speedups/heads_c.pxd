@@ -27,5 +27,6 @@ cdef class HeadScan:
     cpdef scan_fields(self, bytes head, Py_ssize_t start, Py_ssize_t stop)
 
 cpdef list split_fields(bytes head, Py_ssize_t start, Py_ssize_t stop)
+cpdef bytes find_field(bytes head, Py_ssize_t start, Py_ssize_t stop, bytes name)
 cpdef bint is_own(bytes name) except -1
 cpdef bint has_null(bytes raw) except -1

@@ -307,6 +307,37 @@ cpdef list split_fields(bytes head, Py_ssize_t start, Py_ssize_t stop):
         )
 
 
+cpdef bytes find_field(bytes head, Py_ssize_t start, Py_ssize_t stop, bytes name):
+    """Return the value of the fields of a lower-case name; see heads_py."""
+    cdef const char* at = PyBytes_AS_STRING(head) + start
+    cdef const char* last = PyBytes_AS_STRING(head) + stop
+    cdef const char* wanted = PyBytes_AS_STRING(name)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(name)
+    cdef FieldLine line
+    cdef bytes found = None
+    cdef bytes value
+    while True:
+        at = next_field(at, last, &line)
+        if at == NULL:
+            return found
+        if line.name_size == size and is_lowered(line.name, wanted, size):
+            value = PyBytes_FromStringAndSize(line.value, line.value_size)
+            found = value if found is None else found + b", " + value
+
+
+cdef bint is_lowered(const char* octets, const char* wanted, Py_ssize_t size) noexcept:
+    """Tell whether octets are the wanted ones once their letters are lower case."""
+    cdef Py_ssize_t at
+    cdef char octet
+    for at in range(size):
+        octet = octets[at]
+        if c"A" <= octet <= c"Z":
+            octet += 32
+        if octet != wanted[at]:
+            return False
+    return True
+
+
 cpdef bint is_own(bytes name) except -1:
     """Tell whether a field of an answer is written by the HTTP/1.1 adapter itself, and by nobody else."""
     cdef const char* octets = PyBytes_AS_STRING(name)

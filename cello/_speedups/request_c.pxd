@@ -1,7 +1,7 @@
 cimport cython
 
 from cello._speedups.query_c cimport read_query
-from cello._speedups.heads_c cimport split_fields
+from cello._speedups.heads_c cimport find_field, split_fields
 
 @cython.final
 @cython.freelist(64)
@@ -34,6 +34,8 @@ cdef class Request:
     cdef public dict _context
     cdef public str _request_id
     cdef public double _started_at
+
+    cpdef bytes raw_field(self, bytes name)
 
 @cython.locals(request=Request)
 cpdef Request make_request(str method, bytes raw_path, bytes raw_query, list fields, bytes head,

@@ -179,6 +179,10 @@ def test_twins_agree_on_fields(twins, data, places):
         assert compiled == pure, limits
         pure, compiled = (module.split_fields(data, *limits) for module in twins)
         assert compiled == pure, limits
+        for name in {field[0] for field in pure} | {b"origin", b"x"}:
+            joined = b", ".join([value for key, value in pure if key == name])
+            expected = joined if any(key == name for key, _ in pure) else None
+            assert [module.find_field(data, *limits, name) for module in twins] == [expected] * 2, limits
 
 
 @pytest.mark.parametrize("method", METHOD_OCTETS)

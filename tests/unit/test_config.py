@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cello.checks import nearest
 from cello.config import (
     ClusterConfig,
     Http2Config,
@@ -21,7 +22,6 @@ from cello.config import (
     TimeoutConfig,
     TlsConfig,
     count_cpus,
-    nearest,
     refuse_unbuilt,
     resolve_options,
 )
