@@ -31,6 +31,7 @@ from .dispatch import build
 from .errors import ConfigError, RouteError, StartError
 from .lifespan import Lifespan, State, check_event
 from .middleware import Parts
+from .middlewares.compression import Compressor, check_min_size
 from .middlewares.cors import Cors, Origin
 from .routing import Route, RouteTable, is_async, place_of
 from .threads import HandlerPool
@@ -57,6 +58,7 @@ class App:
         self._lifespan = Lifespan()
         self._has_logging = False
         self._cors: Cors | None = None
+        self._min_compressed_size: int | None = None
         self._run_count = 0  # runs that were built and have not been shut down
 
     # Routes.
@@ -223,6 +225,16 @@ class App:
             max_age=max_age, allow_private_network=allow_private_network,
         )  # fmt: skip
 
+    def enable_compression(self, min_size: int = 1024) -> None:
+        """Compress answers for clients that take it: gzip, and br and zstd where they are installed.
+
+        ``min_size`` is in bytes; whole bodies below it are sent as they are, streams are always compressed
+        (docs/compression.md). Raises ConfigError.
+        """
+        self._check_open("enable_compression")
+        check_min_size(min_size)
+        self._min_compressed_size = min_size
+
     def enable_logging(self) -> None:
         """Log requests also in production; ``--no-logs`` and ``logs=False`` win."""
         self._has_logging = True
@@ -285,9 +297,10 @@ class App:
         return dispatcher
 
     def _filters(self, options: RunOptions) -> Filters | None:
-        if self._cors is None:
+        if self._cors is None and self._min_compressed_size is None:
             return None
-        return Filters(self._cors, None, False)
+        compressor = None if self._min_compressed_size is None else Compressor(self._min_compressed_size)
+        return Filters(self._cors, compressor, False)
 
     async def startup(self) -> None:
         """Run the startup hooks; called by the server after ``build``. Raises StartError."""

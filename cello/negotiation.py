@@ -12,19 +12,20 @@ def parse_accept(field: str) -> list[tuple[str, str, float]]:
         media_range, *parameters = part.split(";")
         main, separator, sub = media_range.strip().lower().partition("/")
         if separator and main and sub:
-            ranges.append((main, sub, _quality(parameters)))
+            ranges.append((main, sub, quality(parameters)))
     return ranges
 
 
-def _quality(parameters: list[str]) -> float:
+def quality(parameters: list[str]) -> float:
+    """Return the quality, 0 to 1, that the parameters of a list's member give it (RFC 9110 12.4.2)."""
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "q":
             try:
-                quality = float(value)
+                given = float(value)
             except ValueError:
                 return 0.0
-            return quality if 0.0 <= quality <= 1.0 else 0.0
+            return given if 0.0 <= given <= 1.0 else 0.0
     return 1.0
 
 
@@ -37,10 +38,10 @@ def quality_of(field: str | None, media_type: str) -> float:
         return 1.0
     main, _, sub = media_type.lower().partition("/")
     best, best_rank = 0.0, -1
-    for range_main, range_sub, quality in parse_accept(field):
+    for range_main, range_sub, value in parse_accept(field):
         rank = _rank(range_main, range_sub, main, sub)
         if rank > best_rank:
-            best, best_rank = quality, rank
+            best, best_rank = value, rank
     return best
 
 

@@ -63,9 +63,10 @@ class QueuedJob:
 class HandlerPool:
     """Runs jobs in at most ``workers`` threads, in order of submission."""
 
-    def __init__(self, workers: int, idle_seconds: float = IDLE_SECONDS) -> None:
+    def __init__(self, workers: int, idle_seconds: float = IDLE_SECONDS, name: str = "cello-handler") -> None:
         self._workers = workers
         self._idle_seconds = idle_seconds
+        self._name = name
         self._most_queued = workers * QUEUED_PER_WORKER
         self._jobs: SimpleQueue[QueuedJob | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -102,7 +103,7 @@ class HandlerPool:
 
     def _start_thread(self) -> bool:
         """Start a thread; False when the system has none left."""
-        name = f"cello-handler-{self._started_count + 1}"
+        name = f"{self._name}-{self._started_count + 1}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
         try:
             thread.start()

@@ -46,6 +46,10 @@ HOMES: dict[str, set[str]] = {
     "watchfiles": {"cluster.reload"},
     "msgspec": {"json_codec"},
     "multidict": {"forms"},
+    "brotli": {"middlewares.codings"},
+    "compression": {"middlewares.codings"},  # the standard library's, from Python 3.14 on
+    "isal": {"middlewares.codings"},
+    "zstandard": {"middlewares.codings"},
 }
 
 IMPORTS = read_package(PACKAGE)

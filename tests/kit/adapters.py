@@ -144,6 +144,7 @@ def _over_h1(app: Any, **options: Any) -> Iterator[SocketClient]:
         live_server(app, **options) as server,
         httpx.Client(base_url=server.url, timeout=PATIENCE_SECONDS, trust_env=False, verify=False) as client,
     ):
+        del client.headers["accept-encoding"]
         yield SocketClient(client, f"{server.host}:{server.port}")
 
 
