@@ -22,6 +22,7 @@ SAME_SOURCE = (
     "headers",
     "query",
     "request",
+    "request_log",
     "stream",
     "evidence",
     "filters",

@@ -13,6 +13,7 @@ from .errors import (
     RouteError,
     StartError,
 )
+from .logs import LogEntry
 from .request import Request
 from .response import Response
 
@@ -27,6 +28,7 @@ __all__ = [
     "Http2Config",
     "Http3Config",
     "LimitsConfig",
+    "LogEntry",
     "Request",
     "Response",
     "ResponseError",

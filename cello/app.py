@@ -30,12 +30,13 @@ from .config import (
 from .dispatch import build
 from .errors import ConfigError, RouteError, StartError
 from .lifespan import Lifespan, State, check_event
+from .logs import configure_logging
 from .middleware import Parts
 from .middlewares.compression import Compressor, check_min_size
 from .middlewares.cors import Cors, Origin
 from .routing import Route, RouteTable, is_async, place_of
 from .threads import HandlerPool
-from .types import Handler
+from .types import Handler, LogFormat
 
 if TYPE_CHECKING:
     from .cli import Overrides
@@ -297,10 +298,10 @@ class App:
         return dispatcher
 
     def _filters(self, options: RunOptions) -> Filters | None:
-        if self._cors is None and self._min_compressed_size is None:
+        if self._cors is None and self._min_compressed_size is None and not options.logs:
             return None
         compressor = None if self._min_compressed_size is None else Compressor(self._min_compressed_size)
-        return Filters(self._cors, compressor, False)
+        return Filters(self._cors, compressor, options.logs)
 
     async def startup(self) -> None:
         """Run the startup hooks; called by the server after ``build``. Raises StartError."""
@@ -335,6 +336,7 @@ class App:
         cluster: ClusterConfig | None = None,
         timeout: TimeoutConfig | None = None,
         limits: LimitsConfig | None = None,
+        log_format: LogFormat = "auto",
         argv: Sequence[str] | None = None,
     ) -> None:
         """Serve until SIGINT or SIGTERM.
@@ -345,7 +347,7 @@ class App:
         """
         arguments = RunArguments(
             host=host, port=port, debug=debug, env=env, workers=workers, reload=reload, logs=logs, tls=tls,
-            http2=http2, http3=http3, cluster=cluster, timeout=timeout, limits=limits,
+            http2=http2, http3=http3, cluster=cluster, timeout=timeout, limits=limits, log_format=log_format,
         )  # fmt: skip
         from .cli import parse_overrides
 
@@ -356,7 +358,8 @@ class App:
             )
         from .server.worker import run
 
-        configure_logging()
+        configure_logging(options.log_format)
+        self._warn(options)
         try:
             run(self, options)
         except StartError as exc:
@@ -379,6 +382,7 @@ class App:
         cluster: ClusterConfig | None = None,
         timeout: TimeoutConfig | None = None,  # noqa: ASYNC109 - the server's timeouts, not this call's
         limits: LimitsConfig | None = None,
+        log_format: LogFormat = "auto",
         argv: Sequence[str] | None = (),
     ) -> None:
         """Serve inside the running event loop until this coroutine is cancelled, which stops gracefully.
@@ -388,13 +392,14 @@ class App:
         """
         arguments = RunArguments(
             host=host, port=port, debug=debug, env=env, workers=workers, reload=reload, logs=logs, tls=tls,
-            http2=http2, http3=http3, cluster=cluster, timeout=timeout, limits=limits,
+            http2=http2, http3=http3, cluster=cluster, timeout=timeout, limits=limits, log_format=log_format,
         )  # fmt: skip
         from .cli import parse_overrides
         from .server.sockets import bind
         from .server.worker import Worker, announce
 
         options = self.resolve(arguments, parse_overrides(argv))
+        self._warn(options)
         worker = Worker(self, options, bind(options.host, options.port))
         await worker.serve(lambda: announce(worker, options))
 
@@ -410,8 +415,7 @@ class App:
             print(flag.warning(default_prog()), file=sys.stderr, flush=True)
         given = overrides.parameters() if overrides is not None else {}
         try:
-            options = resolve_options(arguments, given, enable_logging=self._has_logging)
-            refuse_unbuilt(options)
+            options = refuse_unbuilt(resolve_options(arguments, given, enable_logging=self._has_logging))
         except ConfigError as exc:
             if not given:
                 raise
@@ -420,9 +424,11 @@ class App:
 
             print(f"{default_prog()}: {exc}", file=sys.stderr, flush=True)
             raise SystemExit(2) from None
+        return options
+
+    def _warn(self, options: RunOptions) -> None:
         for warning in options.warnings:
             logger.warning(warning)
-        return options
 
 
 def check_handler(handler: Any, path: str) -> None:
@@ -467,14 +473,3 @@ def _is_loop_running() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def configure_logging() -> None:
-    """Give the "cello" logger a handler on stderr, unless the application has configured logging itself."""
-    if logger.handlers or logging.getLogger().handlers:
-        return
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logger.addHandler(handler)
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.INFO)

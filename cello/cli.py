@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from .checks import did_you_mean, in_words, nearest
-from .config import ENVIRONMENTS, HOST_IN_WORDS, PORTS, WORKERS, is_host
+from .config import ENVIRONMENTS, HOST_IN_WORDS, LOG_FORMATS, LOG_FORMATS_IN_WORDS, PORTS, WORKERS, is_host
 
 _DESCRIPTION = "Serve this application. Every flag wins over the same parameter of app.run()."
 
@@ -53,11 +53,12 @@ class Overrides:
     debug: bool | None = None
     reload: bool | None = None
     no_logs: bool | None = None
+    log_format: str | None = None
     unknown: tuple[UnknownFlag, ...] = ()
 
     def parameters(self) -> dict[str, Any]:
         """Map the names of run()'s parameters to the values that were given."""
-        values = {name: getattr(self, name) for name in ("host", "port", "env", "workers", "debug", "reload")}
+        values = {name: getattr(self, name) for name in _PARAMETERS}
         values["logs"] = False if self.no_logs else None
         return {name: value for name, value in values.items() if value is not None}
 
@@ -117,6 +118,12 @@ def _parser(prog: str) -> _Parser:
     _add_switch(parser, "--debug", "errors show their traceback (default: on in development)")
     _add_switch(parser, "--reload", "restart when a .py file changes; not built yet, refused in development")
     _add_switch(parser, "--no-logs", "do not log requests (default: logged in development)")
+    add(
+        "--log-format",
+        type=_log_format,
+        metavar="FORMAT",
+        help="how requests are logged: auto, json or combined (default: auto)",
+    )
     return parser
 
 
@@ -124,7 +131,18 @@ def _add_switch(parser: _Parser, name: str, text: str) -> None:
     parser.add_argument(name, action="store_true", default=None, help=text)
 
 
-_FLAGS = ("--help", "--host", "--port", "--env", "--workers", "--debug", "--reload", "--no-logs")
+_PARAMETERS = ("host", "port", "env", "workers", "debug", "reload", "log_format")
+_FLAGS = (
+    "--help",
+    "--host",
+    "--port",
+    "--env",
+    "--workers",
+    "--debug",
+    "--reload",
+    "--no-logs",
+    "--log-format",
+)
 
 
 def _host(text: str) -> str:
@@ -147,6 +165,14 @@ def _int(text: str, allowed: range) -> int:
     if not is_plain or int(text) not in allowed:
         raise argparse.ArgumentTypeError(f"expected {in_words(allowed)}, got {text!r}")
     return int(text)
+
+
+def _log_format(text: str) -> str:
+    if text not in LOG_FORMATS:
+        raise argparse.ArgumentTypeError(
+            f"expected {LOG_FORMATS_IN_WORDS}, got {text!r}{did_you_mean(text, LOG_FORMATS)}"
+        )
+    return text
 
 
 def _env(text: str) -> str:

@@ -8,6 +8,7 @@ what cannot be right together (HTTP/2 without TLS) by ``resolve_options``; what 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,8 +16,11 @@ from typing import Any, Literal
 
 from .checks import check_bool, check_int, check_seconds, did_you_mean, refusal
 from .errors import ConfigError
+from .types import LogFormat
 
 ENVIRONMENTS = ("development", "production")
+LOG_FORMATS = ("auto", "json", "combined")
+LOG_FORMATS_IN_WORDS = "'auto', 'json' or 'combined'"
 PORTS = range(65536)
 WORKERS = range(1, 1025)
 
@@ -66,6 +70,19 @@ HOST_IN_WORDS = "an IP address or a host name, without spaces, scheme or path (s
 def is_host(text: str) -> bool:
     """Tell whether a text can be an address or a name; whether it exists is for the resolver to say."""
     return bool(text) and not any(char.isspace() or char in "/\\" or ord(char) < 32 for char in text)
+
+
+def _check_log_format(value: object) -> None:
+    is_object = isinstance(value, logging.Handler) or (callable(value) and not isinstance(value, type))
+    if is_object or (isinstance(value, str) and value in LOG_FORMATS):
+        return
+    hint = did_you_mean(value, LOG_FORMATS) if isinstance(value, str) else ""
+    raise refusal(
+        "app.run",
+        "log_format",
+        value,
+        f"{LOG_FORMATS_IN_WORDS}, a function of a LogEntry that returns a line, or a logging.Handler{hint}",
+    )
 
 
 def _check_kind(owner: str, name: str, value: object, kind: type) -> None:
@@ -198,6 +215,7 @@ class RunArguments:
     cluster: ClusterConfig | None = None
     timeout: TimeoutConfig | None = None
     limits: LimitsConfig | None = None
+    log_format: LogFormat = "auto"
 
     def __post_init__(self) -> None:
         _check_host("app.run", "host", self.host)
@@ -209,6 +227,7 @@ class RunArguments:
             if getattr(self, name) is not None:
                 check_bool("app.run", name, getattr(self, name))
         check_bool("app.run", "reload", self.reload)
+        _check_log_format(self.log_format)
         for name, kind in _CONFIG_KINDS.items():
             _check_kind("app.run", name, getattr(self, name), kind)
 
@@ -249,6 +268,7 @@ class RunOptions:
     cluster: ClusterConfig | None
     timeout: TimeoutConfig
     limits: LimitsConfig
+    log_format: LogFormat = "auto"
     warnings: tuple[str, ...] = ()
 
 
@@ -293,6 +313,7 @@ def resolve_options(
         cluster=given.cluster,
         timeout=given.timeout or TimeoutConfig(),
         limits=given.limits or LimitsConfig(),
+        log_format=given.log_format,
         warnings=tuple(warnings),
     )
 
@@ -308,24 +329,24 @@ def _check_tls_is_there(given: RunArguments) -> None:
             )
 
 
-def refuse_unbuilt(options: RunOptions) -> None:
-    """Refuse what this version of Cello cannot do yet, so that no option is accepted and ignored.
+def refuse_unbuilt(options: RunOptions) -> RunOptions:
+    """Say what this version of Cello cannot do yet: nothing is accepted and then ignored without a word.
 
-    Raises ConfigError with the way out.
+    Hot reload is refused: raises ConfigError with the way out. Protocols and processes that are missing leave
+    a server that does the same more slowly, so each is a warning; returns the options as they are served.
     """
     missing = "is not built yet in this version of Cello"
-    cluster, http2, http3 = options.cluster, options.http2, options.http3
-    if cluster is not None and cluster.processes > 1:
-        raise ConfigError(
-            f"cluster={cluster!r}: the cluster {missing}; leave cluster out or pass "
-            "ClusterConfig(processes=1) to serve from one process"
-        )
     if options.reload:
         raise ConfigError(f"reload=True: hot reload {missing}; leave reload and --reload out")
-    for name, title, config in (("http2", "HTTP/2", http2), ("http3", "HTTP/3", http3)):
-        if config is not None and config.enabled:
-            kind = type(config).__name__
-            raise ConfigError(
-                f"{name}={kind}(enabled=True): {title} {missing}; leave {name} out or pass "
-                f"{kind}(enabled=False) to serve HTTP/1.1"
-            )
+    warnings = list(options.warnings)
+    cluster, http2, http3 = options.cluster, options.http2, options.http3
+    if cluster is not None and cluster.processes > 1:
+        warnings.append(f"{cluster!r}: the cluster {missing}: one process serves")
+        cluster = None
+    if http2 is not None and http2.enabled:
+        warnings.append(f"Http2Config(enabled=True): HTTP/2 {missing}: clients get HTTP/1.1")
+        http2 = None
+    if http3 is not None and http3.enabled:
+        warnings.append(f"Http3Config(enabled=True): HTTP/3 {missing}: clients get HTTP/1.1")
+        http3 = None
+    return replace(options, cluster=cluster, http2=http2, http3=http3, warnings=tuple(warnings))

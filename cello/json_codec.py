@@ -215,10 +215,19 @@ def _has_nonfinite(root: Any) -> bool:
 
 
 def _explain_nonfinite(root: Any) -> EncodeError:
-    trail: tuple[str, Any] | None = ("$", root)
-    while trail is not None:
-        where, value = trail
-        trail = next(((where + step, part) for step, part in _children(value) if _has_nonfinite(part)), None)
+    trail = [("$", root, _children(root))]
+    while True:
+        _, value, parts = trail[-1]
+        if isinstance(value, float) and not isfinite(value):
+            break
+        step, child = next(parts, ("", None))
+        if step:
+            trail.append((step, child, _children(child)))
+        elif len(trail) > 1:
+            trail.pop()
+        else:
+            break
+    where = "".join(step for step, *_ in trail)
     return EncodeError(
         f"cannot encode {value!s:.80} at {where}: JSON has neither NaN nor infinity (RFC 8259 6)"
     )

@@ -7,6 +7,7 @@ answers through the verbs of ``Stream``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -14,6 +15,9 @@ Fields = list[tuple[bytes, bytes]]
 """Header or trailer fields for the wire: lower-case names, values without CR, LF or NUL, in order."""
 
 Handler = Callable[..., Any]
+
+LogFormat = str | Callable[[Any], str | None] | logging.Handler
+"""What run() takes as ``log_format``; see server/access_log.py."""
 
 
 class Clock(Protocol):

@@ -27,7 +27,7 @@ LEVELS: list[set[str]] = [
     {"_speedups"},
     {
         *("headers", "json_codec", "negotiation", "cookies", "forms", "problems", "request", "response"),
-        "returns",
+        *("returns", "logs"),
     },
     {"paths", "routing", "threads", "lanes", "pieces", "middleware", "middlewares", "lifespan", "dispatch"},
     {"config"},

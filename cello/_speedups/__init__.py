@@ -35,6 +35,7 @@ if TYPE_CHECKING or not _is_compiled():
         split_pairs,
     )
     from .query_py import MAX_QUERY_FIELDS, QueryParams, install_index, read_query
+    from .request_log_py import RequestLog, escape, render_entries
     from .request_py import Request, install_decoders, make_request
     from .router_py import Router
     from .states_py import INLINE, TASK, THREAD
@@ -61,6 +62,7 @@ else:
     )
     from .query_c import MAX_QUERY_FIELDS, QueryParams, install_index, read_query
     from .request_c import Request, install_decoders, make_request
+    from .request_log_c import RequestLog, escape, render_entries
     from .router_c import Router
     from .states_c import INLINE, TASK, THREAD
     from .stream_c import AnswerStream
@@ -86,10 +88,12 @@ __all__ = [
     "QueryParams",
     "ReaderSettings",
     "Request",
+    "RequestLog",
     "Router",
     "Service",
     "chunk",
     "decode_component",
+    "escape",
     "fine_seconds",
     "install_decoders",
     "install_index",
@@ -101,6 +105,7 @@ __all__ = [
     "note_wait",
     "read_query",
     "render",
+    "render_entries",
     "split_pairs",
     "switches",
     "waits",

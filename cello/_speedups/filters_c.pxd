@@ -24,5 +24,5 @@ cdef class FilteredStream(AnswerStream):
     cdef public bint is_pending
 
     cpdef pass_on(self, int status, list fields, bytes body, Py_ssize_t length)
-    @cython.locals(filters=Filters, request=Request, common=list, origin=bytes)
+    @cython.locals(filters=Filters, request=Request, common=list, origin=bytes, is_named=bint, field=tuple)
     cdef list _with_common(self, list fields)

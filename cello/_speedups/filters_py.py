@@ -72,14 +72,15 @@ class FilteredStream(AnswerStream):
             origin = request.raw_field(b"origin")
             if origin is not None:
                 common = filters.cors.fields_for(origin)
-        if common:
-            for field in fields:
-                if field[0] == b"access-control-allow-origin":  # the handler knows better
-                    common = []
-                    break
-        if filters.has_request_ids:
-            return [*fields, *common, (b"x-request-id", request.request_id.encode())]
-        return fields + common if common else fields
+        is_named = not filters.has_request_ids
+        for field in fields:  # a handler knows better
+            if field[0] == b"access-control-allow-origin":
+                common = []
+            elif field[0] == b"x-request-id":
+                is_named = True
+        if is_named:
+            return fields + common if common else fields
+        return [*fields, *common, (b"x-request-id", request.request_id.encode())]
 
     # The other verbs: an answer that is streamed has time.
 

@@ -1,9 +1,11 @@
 # Types of h1_c, which is h1_py.py compiled.
 cimport cython
 
+from cello._speedups.calls_c cimport fine_seconds
 from cello._speedups.h1_reader_c cimport MessageReader
 from cello._speedups.h1_send_c cimport SendSide, Service
 from cello._speedups.request_c cimport Request, make_request
+from cello._speedups.request_log_c cimport RequestLog
 
 cdef int BODY, CLOSED, COMPLETE, END, HEAD, IDLE, LINGER, NOTHING, OPEN, PIECE
 cdef Py_ssize_t DISCARD_BYTES
@@ -35,6 +37,7 @@ cdef class H1Connection(SendSide):
     cdef _reject(self, int status, str detail)
     @cython.locals(reader=MessageReader)
     cdef _make_refused(self)
+    @cython.locals(log=RequestLog)
     cdef _answer_done(self)
     @cython.locals(reader=MessageReader)
     cdef _next_message(self)

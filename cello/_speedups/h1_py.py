@@ -16,6 +16,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
+from .calls_py import fine_seconds
 from .h1_send_py import DISCARD_BYTES, LINGER_SECONDS, STOP_SECONDS, SendSide, Service
 from .request_py import make_request
 from .states_py import BODY, CLOSED, COMPLETE, END, HEAD, IDLE, LINGER, NOTHING, OPEN, PIECE
@@ -157,7 +158,7 @@ class H1Connection(SendSide):
         else:
             self.deadline = service.request_deadline
         if service.log is not None:
-            self.began_at = service.log.clock()
+            self.began_at = fine_seconds()
 
     def _handle(self, event: int) -> None:
         """Act on what the reader reports of a body, or refuses."""
@@ -285,8 +286,18 @@ class H1Connection(SendSide):
 
     def _answer_done(self) -> None:
         """The answer is out: log it, and go on to the next message or close."""
-        if self.service.log is not None:
-            self.service.log.record(self)
+        log = self.service.log
+        if log is not None:
+            reader = self._reader
+            log.add(
+                self.began_at,
+                self.client,
+                reader.method,
+                reader.target,
+                self.status,
+                self.sent_bytes,
+                self._request,
+            )
         self.exchange = None
         self._wants_body_paused = False
         if not self._is_keep_alive:

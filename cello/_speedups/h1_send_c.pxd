@@ -4,6 +4,7 @@ cimport cython
 from cello._speedups.dispatch_c cimport Dispatcher
 from cello._speedups.h1_reader_c cimport MessageReader, ReaderSettings
 from cello._speedups.heads_c cimport is_own
+from cello._speedups.request_log_c cimport RequestLog
 from cello._speedups.stream_c cimport AnswerStream
 from cello._speedups.wire_c cimport chunk as render_chunk, render
 
@@ -14,7 +15,8 @@ cdef Py_ssize_t BACKLOG_BYTES
 
 @cython.final
 cdef class Service:
-    cdef public object admit, refuse, released, note, log
+    cdef public object admit, refuse, released, note
+    cdef public RequestLog log
     cdef public Dispatcher dispatcher
     cdef public ReaderSettings reading
     cdef public set connections

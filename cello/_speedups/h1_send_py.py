@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import ClientDisconnected
 from .h1_reader_py import MessageReader, ReaderSettings
 from .heads_py import is_own
+from .request_log_py import RequestLog
 from .states_py import BY_CLOSE, BY_LENGTH, CHUNKED, CLOSED, LINGER, NO_BODY, OPEN
 from .stream_py import AnswerStream
 from .wire_py import chunk as render_chunk
@@ -70,7 +71,7 @@ class Service:
         self.admit: Any = None
         self.released: Any = None
         self.note: Any = None
-        self.log: Any = None
+        self.log: RequestLog | None = None
         self.connections: set[Any] = set()
         self.common = b""
         self.common_close = b""

@@ -3,6 +3,12 @@ cimport cython
 from cello._speedups.query_c cimport read_query
 from cello._speedups.heads_c cimport find_field, split_fields
 
+cdef object _is_request_id
+cdef list _new_ids
+
+@cython.locals(digits=str)
+cdef str _new_request_id()
+
 @cython.final
 @cython.freelist(64)
 cdef class Request:

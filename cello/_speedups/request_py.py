@@ -8,6 +8,8 @@ by ``install_decoders``, since this package imports nothing above the lowest lay
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import AsyncIterator, Callable
 from math import inf
 from os import urandom
@@ -20,6 +22,23 @@ from .octets_py import decode_component
 from .query_py import MAX_QUERY_FIELDS, read_query
 
 _decoders: dict[str, Callable[..., Any]] = {}
+
+_is_request_id = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}").fullmatch
+_new_ids: list[str] = []  # made in advance: a system call for each costs more than the rest of its answer
+_IDS_AT_ONCE = 256
+
+
+def _new_request_id() -> str:
+    try:
+        return _new_ids.pop()
+    except IndexError:
+        digits = urandom(8 * _IDS_AT_ONCE).hex()
+        _new_ids.extend([digits[at : at + 16] for at in range(16, len(digits), 16)])
+        return digits[:16]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_ids.clear)  # or two processes would give the same ones
 
 
 def install_decoders(**decoders: Callable[..., Any]) -> None:
@@ -304,9 +323,17 @@ class Request:
 
     @property
     def request_id(self) -> str:
-        """An identifier of this request, made when first asked for: 16 hexadecimal digits."""
+        """An identifier of this request: the client's X-Request-ID, or 16 hexadecimal digits.
+
+        The client's counts when it has 1 to 128 letters, digits and ``-._~+/=:@``; anything else could forge
+        lines of a log, or fill it.
+        """
         if self._request_id is None:
-            self._request_id = urandom(8).hex()
+            given = self.raw_field(b"x-request-id")
+            if given is not None and _is_request_id(given) is not None:
+                self._request_id = given.decode("ascii")
+            else:
+                self._request_id = _new_request_id()
         return self._request_id
 
 

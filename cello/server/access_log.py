@@ -1,90 +1,155 @@
-"""The request log: one line per answered request, written in batches.
+"""The request log: one line per answered request, written in batches, in the format of one's choice.
 
-    2026-01-31 12:00:00 127.0.0.1 GET /users/1?full=yes 200 1.3ms 45B
+    2026-01-31 12:00:00 GET /users/1?full=yes 200 1.3ms 45B 127.0.0.1
 
-A record is a tuple until the next tick, when all of them are rendered and written at once: a write per
-request would cost more than the request. Colours are for a terminal alone. Whatever a client sent is
-escaped, so that no line can be forged and no terminal steered.
+Entries are collected as answers leave (_speedups/request_log_py.py) and rendered once a tick, all at once. A
+thread writes them: a terminal that has been stopped, or a pipe that nobody reads, must not hold the loop.
+Past MOST_BYTES of text that waits for such a reader, lines are dropped, and counted.
+
+Whatever a client sent is escaped, so that no line can be forged and no terminal steered. Where the logger
+``cello.access`` has handlers of its own, they get the entries in place of standard output.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any, TextIO
 
-MAX_WAITING = 1000
+from .._speedups import RequestLog, escape, fine_seconds, render_entries
+from ..logs import RENDERERS, access_logger, as_record, entry_of
+from ..types import LogFormat
 
-_COLOURS = {2: "\x1b[32m", 3: "\x1b[36m", 4: "\x1b[33m", 5: "\x1b[31m"}
-_PLAIN = "\x1b[0m"
+logger = logging.getLogger("cello")
 
-Record = tuple[float, str, str, bytes, int, float, int]
+MOST_BYTES = 16 << 20
+CLOSE_SECONDS = 2.0  # for what is written last, when the server ends
+
+
+class _Writer:
+    """Writes texts in order, in a thread of its own; drops them when too many wait."""
+
+    def __init__(self, output: TextIO) -> None:
+        self._output = output
+        # Below the text layer, which another thread's print() may just have written half a line to.
+        self._buffer: Any = getattr(output, "buffer", None)
+        self._texts: SimpleQueue[str | None] = SimpleQueue()
+        self._waiting_bytes = 0
+        self._dropped_count = 0
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def write(self, text: str) -> None:
+        """Have a text written; never waits."""
+        with self._lock:
+            if self._waiting_bytes > MOST_BYTES:
+                self._dropped_count += text.count("\n")
+                return
+            self._waiting_bytes += len(text)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="cello-request-log", daemon=True)
+            self._thread.start()
+        self._texts.put(text)
+
+    def _work(self) -> None:
+        while (text := self._texts.get()) is not None:
+            with suppress(OSError, ValueError):  # a closed pipe, a closed file: no reason to end the server
+                self._write(text)
+            with self._lock:
+                self._waiting_bytes -= len(text)
+                dropped, self._dropped_count = self._dropped_count, 0
+            if dropped:
+                logger.warning(
+                    "%d lines of the request log were dropped: its reader did not keep up", dropped
+                )
+
+    def _write(self, text: str) -> None:
+        if self._buffer is None:
+            self._output.write(text)
+            self._output.flush()
+        else:
+            self._buffer.write(text.encode(self._output.encoding or "utf-8", "backslashreplace"))
+            self._buffer.flush()
+
+    def close(self) -> None:
+        """Write what waits, for up to CLOSE_SECONDS."""
+        if self._thread is not None:
+            self._texts.put(None)
+            self._thread.join(CLOSE_SECONDS)
+            self._thread = None
 
 
 class AccessLog:
-    """Collects what connections report and writes it when ``flush`` is called.
+    """Renders what ``requests`` has collected whenever ``flush`` is called, and has it written.
 
-    ``clock`` gives the monotonic seconds that connections note at a request's first octet, ``wall`` the
-    time of day.
+    ``log_format`` is run()'s. ``wall`` gives the time of day, ``clock`` that of the entries.
     """
 
     def __init__(
         self,
+        log_format: LogFormat = "auto",
         output: TextIO | None = None,
-        clock: Callable[[], float] = time.perf_counter,
+        *,
+        clock: Callable[[], float] = fine_seconds,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self.clock = clock
+        self._clock = clock
         self._wall = wall
+        self._format = log_format
         # None also where the process was started without standard output.
-        self._output: TextIO | None = sys.stdout if output is None else output
-        self._is_coloured = self._output is not None and self._output.isatty()
-        self._records: list[Record] = []
-
-    def record(self, connection: Any) -> None:
-        """Take the answer that a connection has just given."""
-        began_at = connection.began_at
-        seconds = self.clock() - began_at if began_at else 0.0
-        client = connection.client
-        self._records.append(
-            (
-                self._wall(),
-                client[0] if client else "-",
-                connection.method or "-",
-                connection.target or b"-",
-                connection.status,
-                seconds,
-                connection.sent_bytes,
-            )
-        )
-        if len(self._records) >= MAX_WAITING:
-            self.flush()
+        stdout: TextIO | None = sys.stdout if output is None else output
+        self._writer = _Writer(stdout) if stdout is not None else None
+        self._is_coloured = stdout is not None and stdout.isatty() and not os.environ.get("NO_COLOR")
+        self.requests = RequestLog(self.flush, log_format not in ("auto", "json"))
 
     def flush(self) -> None:
-        """Write what has been collected; a log that cannot be written never ends the server."""
-        records, self._records = self._records, []
-        if not records or self._output is None:
+        """Have what has been collected written; a log that cannot be written never ends the server."""
+        entries = self.requests.take()
+        if not entries:
             return
-        try:
-            self._output.write("".join([self._render(record) for record in records]))
-            self._output.flush()
-        except (OSError, ValueError):  # a closed pipe, a closed file
-            return
+        wall_offset = self._wall() - self._clock()
+        if isinstance(self._format, logging.Handler):
+            self._hand_over(entries, wall_offset, self._format.handle, self._format.level)
+        elif access_logger.handlers:
+            self._hand_over(entries, wall_offset, access_logger.handle, access_logger.level or logging.INFO)
+        elif self._writer is not None:
+            text = (
+                render_entries(entries, wall_offset, self._is_coloured)
+                if self._format == "auto"
+                else self._render(entries, wall_offset)
+            )
+            if text:
+                self._writer.write(text)
 
-    def _render(self, record: Record) -> str:
-        wall, client, method, target, status, seconds, sent_bytes = record
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall))
-        shown = f"{_COLOURS.get(status // 100, '')}{status}{_PLAIN}" if self._is_coloured else str(status)
-        return f"{stamp} {client} {method} {escape(target)} {shown} {seconds * 1000:.1f}ms {sent_bytes}B\n"
+    def _render(self, entries: list[Any], wall_offset: float) -> str:
+        render: Any = RENDERERS.get(self._format) if isinstance(self._format, str) else self._format
+        lines = []
+        for raw in entries:
+            try:
+                line = render(entry_of(raw, wall_offset))
+                if line is not None:
+                    lines.append(f"{line}\n")
+            except Exception as exc:  # the boundary: the application's function
+                logger.error("log_format %r failed for %s %s", render, raw[3], escape(raw[4]), exc_info=exc)
+        return "".join(lines)
 
+    def _hand_over(
+        self, entries: list[Any], wall_offset: float, handle: Callable[[logging.LogRecord], Any], level: int
+    ) -> None:
+        """Give each entry of a level and above to the logging module."""
+        for raw in entries:
+            entry = entry_of(raw, wall_offset)
+            if entry.level >= level:
+                handle(as_record(entry))
 
-def escape(target: bytes) -> str:
-    """Render a target for a log line: at most 2,048 octets, what is not visible ASCII as ``\\xNN``."""
-    text = target[:2048].decode("latin-1")
-    if text.isascii() and text.isprintable() and "\\" not in text and " " not in text:
-        return text
-    return "".join(
-        character if " " < character <= "~" and character != "\\" else f"\\x{ord(character):02x}"
-        for character in text
-    )
+    def close(self) -> None:
+        """Write what is left."""
+        self.flush()
+        if self._writer is not None:
+            self._writer.close()

@@ -77,7 +77,7 @@ class Worker:
         self._pool: HandlerPool | None = None
         self._watchdog: Watchdog | None = None
         self.service: Any = None
-        self.log = AccessLog() if options.logs else None
+        self.log = AccessLog(options.log_format) if options.logs else None
 
     @property
     def urls(self) -> list[str]:
@@ -108,7 +108,7 @@ class Worker:
         finally:
             self._close_listeners()
             if self.log is not None:
-                self.log.flush()
+                self.log.close()
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:
@@ -149,7 +149,7 @@ class Worker:
             tick_seconds=tick_seconds,
             is_tls=options.tls is not None,
         )
-        self.service.log = self.log
+        self.service.log = self.log.requests if self.log is not None else None
         self.service.is_stopping = self._is_stop_asked
         server = f"cello/{__version__}" if options.debug else "cello"
         clock = H1Clock(self.service, server, loop.time, time.time)
@@ -342,7 +342,7 @@ def _signals(loop: asyncio.AbstractEventLoop, worker: Worker) -> Iterator[None]:
         if len(received) > 1:
             with contextlib.suppress(RuntimeError):  # the signal came while the log was being written
                 if worker.log is not None:
-                    worker.log.flush()
+                    worker.log.close()
             os._exit(128 + number)  # no handler, no hook, no thread may keep the process now
         worker.stop_from_thread()
         with contextlib.suppress(OSError):  # nobody reads stderr any more

@@ -190,7 +190,7 @@ class TestMaxConnections:
                 assert_503(newcomer)
             bench.release.set()
             assert client.answer().status == 200
-        assert [line.split()[4:6] for line in capsys.readouterr().out.splitlines()] == [
+        assert [line.split()[3:5] for line in capsys.readouterr().out.splitlines()] == [
             ["-", "503"],
             ["/busy", "200"],
         ]

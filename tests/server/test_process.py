@@ -165,11 +165,8 @@ class TestFailures:
     def test_what_cannot_be_honoured_is_refused(self, tmp_path: Path) -> None:
         calls = {
             "reload=True": "reload=True: hot reload is not built yet",
-            "cluster=ClusterConfig(processes=2)": "the cluster is not built yet",
             "http2=Http2Config()": "HTTP/2 requires TLS",
             "http3=Http3Config(enabled=True)": "HTTP/3 requires TLS",
-            'http2=Http2Config(), tls=TlsConfig("c", "k")': "HTTP/2 is not built yet",
-            'http3=Http3Config(enabled=True), tls=TlsConfig("c", "k")': "HTTP/3 is not built yet",
             "port=70000": "app.run(port=70000): expected an int from 0 to 65535",
         }
         source = APP + "".join(REFUSED.format(arguments=arguments) for arguments in calls)
@@ -180,6 +177,13 @@ class TestFailures:
                 assert line.startswith("ConfigError: ")
                 assert said in line
             assert script.stderr.text == ""
+
+    def test_what_is_missing_and_only_costs_speed_is_told(self, tmp_path: Path) -> None:
+        source = APP + 'app.run(port=0, env="production", cluster=ClusterConfig(processes=4))\n'
+        with running_script(tmp_path, source) as server, connected(server.port) as client:
+            assert client.ask("/").body == b"home"
+            told = "ClusterConfig(processes=4): the cluster is not built yet in this version of Cello"
+            assert f" WARNING cello: {told}: one process serves" in server.stderr.text
 
     def test_a_refusal_of_the_command_line_is_one_line_and_2(self, tmp_path: Path) -> None:
         with running_script(tmp_path, DEVELOPMENT, "--reload") as script:

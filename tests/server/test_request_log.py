@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -17,7 +18,7 @@ from tests.kit.process import PATIENCE_SECONDS, ROOT, Process, running_script
 from tests.kit.raw import Stopwatch, connected
 from tests.kit.script import APP, DEVELOPMENT, PRODUCTION
 
-LINE = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d 127\.0\.0\.1 GET /\?q=1 200 \d+\.\dms 4B$"
+LINE = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d GET /\?q=1 200 \d+\.\dms 4B 127\.0\.0\.1$"
 
 
 class TestRequestLog:
@@ -63,6 +64,47 @@ class TestRequestLog:
             assert client.ends_silently()
             server.stdout.wait_for(r" 400 \d")
             assert "\x1b" not in server.stdout.text
+
+    @pytest.mark.parametrize(
+        ("arguments", "pattern"),
+        [
+            ((), LINE),
+            (("--log-format", "auto"), LINE),
+            (("--log-format", "combined"), r'^127\.0\.0\.1 - - \[.+\] "GET /\?q=1 HTTP/1\.1" 200 4 "-" "-"$'),
+            (("--log-format=json",), r'^\{"time":".+","level":"info","client":"127\.0\.0\.1",.+\}$'),
+        ],
+    )
+    def test_its_format_can_be_chosen(self, tmp_path: Path, arguments: tuple[str, ...], pattern: str) -> None:
+        with running_script(tmp_path, DEVELOPMENT, *arguments) as server:
+            (line,) = self.answers_once(server)
+        assert re.search(pattern, line)
+
+    def test_json_goes_for_both_logs(self, tmp_path: Path) -> None:
+        source = APP + 'app.run(port=0, log_format="json")\n'
+        with running_script(tmp_path, source) as server, connected(server.port) as client:
+            client.send(b"GET /error HTTP/1.1\r\nHost: a\r\nX-Request-ID: of-the-client\r\n\r\n")
+            answer = client.answer()
+            assert (answer.status, answer.values("x-request-id")) == (500, ["of-the-client"])
+            line = json.loads(server.stdout.wait_for(r"^\{.+of-the-client").string)
+            assert (line["level"], line["route"], line["request_id"]) == ("error", "/error", "of-the-client")
+            told = json.loads(server.stderr.wait_for(r'^\{.+"level":"error"').string)
+            assert "of-the-client" in told["message"]
+            assert told["exception"].startswith("Traceback")
+
+    def test_answers_carry_their_requests_id_where_requests_are_logged(self, tmp_path: Path) -> None:
+        for arguments, is_logged in (((), True), (("--no-logs",), False)):
+            with (
+                running_script(tmp_path, DEVELOPMENT, *arguments) as server,
+                connected(server.port) as client,
+            ):
+                first, second, missing = (
+                    client.ask(path).values("x-request-id") for path in ("/", "/", "/no")
+                )
+                if is_logged:
+                    assert all(re.fullmatch("[0-9a-f]{16}", each[0]) for each in (first, second, missing))
+                    assert first != second
+                else:
+                    assert (first, second, missing) == ([], [], [])
 
     def test_a_reader_that_went_away_does_not_end_the_server(self, tmp_path: Path) -> None:
         (tmp_path / "app.py").write_text(DEVELOPMENT, "utf-8")

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import io
+import json
+import logging
+import threading
 import time
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from cello.server.access_log import MAX_WAITING, AccessLog, escape
+from cello import LogEntry
+from cello._speedups import escape, fine_seconds, make_request, render_entries
+from cello.logs import entry_of, render_combined, render_json
+from cello.server import access_log
+from cello.server.access_log import AccessLog
+from tests.kit.log_watch import watching_log
 
 WALL = 1_700_000_000.0
-
-
-@dataclass
-class Answered:
-    """What the log reads of a connection."""
-
-    client: tuple[str, int] | None = ("192.0.2.7", 50000)
-    method: str = "GET"
-    target: bytes = b"/users/1?full=yes"
-    status: int = 200
-    began_at: float = 10.0
-    sent_bytes: int = 45
+MAX_WAITING = 1000
+PATIENCE_SECONDS = 10.0
 
 
 class Output(io.StringIO):
@@ -31,7 +30,6 @@ class Output(io.StringIO):
     def __init__(self, is_terminal: bool = False) -> None:
         super().__init__()
         self.write_count = 0
-        self.flush_count = 0
         self._is_terminal = is_terminal
 
     def isatty(self) -> bool:
@@ -41,9 +39,49 @@ class Output(io.StringIO):
         self.write_count += 1
         return super().write(text)
 
-    def flush(self) -> None:
-        self.flush_count += 1
-        super().flush()
+
+def request_with(*fields: tuple[bytes, bytes]) -> Any:
+    return make_request("GET", b"/", b"", list(fields), b"", 0, 0, b"test", "http", "1.1", ("192.0.2.7", 5))
+
+
+def add(
+    log: AccessLog,
+    target: bytes = b"/users/1?full=yes",
+    *,
+    client: tuple[str, int] | None = ("192.0.2.7", 50000),
+    method: str = "GET",
+    status: int = 200,
+    began_at: float = 0.0,
+    size: int = 45,
+    request: Any = None,
+) -> None:
+    log.requests.add(began_at, client, method, target, status, size, request)
+
+
+def raw(
+    target: bytes = b"/users/1?full=yes", status: int = 200, seconds: float = 0.00127, **given: Any
+) -> Any:
+    values = {
+        "at": 10.0,
+        "client": "192.0.2.7",
+        "method": "GET",
+        "size": 45,
+        "route": SimpleNamespace(template="/users/{id}"),
+        "version": "1.1",
+        "request_id": "ab12",
+        "agents": None,
+        **given,
+    }
+    front = (values["at"], seconds, values["client"], values["method"], target, status)
+    return *front, *(values[name] for name in ("size", "route", "version", "request_id", "agents"))
+
+
+def line_of(target: bytes = b"/users/1?full=yes", **given: Any) -> str:
+    return render_entries([raw(target, **given)], WALL - 10.0, False)
+
+
+def stamp(wall: float = WALL) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall))
 
 
 @pytest.fixture
@@ -51,30 +89,30 @@ def output() -> Output:
     return Output()
 
 
-@pytest.fixture
-def log(output: Output) -> AccessLog:
-    return AccessLog(output, clock=lambda: 10.00127, wall=lambda: WALL)
-
-
-def stamp() -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(WALL))
-
-
-def line_of(connection: Answered) -> str:
-    output = Output()
-    log = AccessLog(output, clock=lambda: 10.00127, wall=lambda: WALL)
-    log.record(connection)
-    log.flush()
-    return output.getvalue()
+def written(log: AccessLog, output: Output) -> list[str]:
+    log.close()
+    return output.getvalue().splitlines()
 
 
 class TestLines:
     def test_one_line_says_all(self) -> None:
-        assert line_of(Answered()) == f"{stamp()} 192.0.2.7 GET /users/1?full=yes 200 1.3ms 45B\n"
+        assert line_of() == f"{stamp()} GET /users/1?full=yes 200 1.3ms 45B 192.0.2.7\n"
 
-    def test_a_connection_of_which_nothing_was_read(self) -> None:
-        silent = Answered(client=None, method="", target=b"", status=503, began_at=0.0, sent_bytes=120)
-        assert line_of(silent) == f"{stamp()} - - - 503 0.0ms 120B\n"
+    @pytest.mark.parametrize(
+        ("seconds", "shown"), [(0.0, "0.0ms"), (0.00004, "0.0ms"), (0.00006, "0.1ms"), (1.2346, "1234.6ms")]
+    )
+    def test_times_are_in_milliseconds(self, seconds: float, shown: str) -> None:
+        assert f" {shown} " in line_of(seconds=seconds)
+
+    def test_each_line_has_the_second_of_its_own_answer(self) -> None:
+        entries = [raw(at=at) for at in (10.0, 10.9, 11.0, 10.5)]
+        text = render_entries(entries, WALL - 10.0, False)
+        assert [line[:19] for line in text.splitlines()] == [stamp(WALL + at) for at in (0, 0, 1, 0)]
+
+    def test_a_connection_of_which_nothing_was_read(self, output: Output) -> None:
+        log = AccessLog("auto", output, wall=lambda: WALL + 0.9)
+        add(log, b"", client=None, method="", status=503, size=120)
+        assert written(log, output) == [f"{stamp()} - - 503 0.0ms 120B -"]
 
     @pytest.mark.parametrize(
         ("target", "shown"),
@@ -84,19 +122,17 @@ class TestLines:
             (b"/\xc3\xa9", r"/\xc3\xa9"),
             (b"/back\\x41slash", r"/back\x5cx41slash"),
             (b"/\x7f\x00", r"/\x7f\x00"),
-            (b"/plain~!$%20", "/plain~!$%20"),
+            (b"/plain~!$%20[]", "/plain~!$%20[]"),
         ],
     )
     def test_what_a_client_sent_is_escaped(self, target: bytes, shown: str) -> None:
         assert escape(target) == shown
-        line = line_of(Answered(target=target))
+        line = line_of(target)
         assert line.count("\n") == 1
         assert f" {shown} 200 " in line
 
     def test_a_space_never_makes_a_field_of_its_own(self) -> None:
-        assert len(line_of(Answered(target=b"/a b")).split(" ")) == len(
-            line_of(Answered(target=b"/ab")).split(" ")
-        )
+        assert len(line_of(b"/a b").split(" ")) == len(line_of(b"/ab").split(" "))
 
     def test_a_long_target_is_cut(self) -> None:
         assert escape(b"/" + b"x" * 10_000) == "/" + "x" * 2047
@@ -105,71 +141,254 @@ class TestLines:
 
 class TestColours:
     @pytest.mark.parametrize(("status", "colour"), [(200, 32), (308, 36), (404, 33), (500, 31)])
-    def test_a_terminal_gets_the_status_in_colour(self, status: int, colour: int) -> None:
-        output = Output(is_terminal=True)
-        log = AccessLog(output, clock=lambda: 10.0, wall=lambda: WALL)
-        log.record(Answered(status=status))
-        log.flush()
-        assert f" \x1b[{colour}m{status}\x1b[0m " in output.getvalue()
+    def test_a_terminal_gets_the_status_in_colour(
+        self, status: int, colour: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for setting, is_coloured in (("", True), ("1", False)):
+            monkeypatch.setenv("NO_COLOR", setting)
+            output = Output(is_terminal=True)
+            log = AccessLog("auto", output)
+            add(log, status=status)
+            (line,) = written(log, output)
+            assert (f" \x1b[{colour}m{status}\x1b[0m " in line) is is_coloured
+            assert ("\x1b" in line) is is_coloured
 
-    def test_nothing_else_does(self) -> None:
-        assert "\x1b" not in line_of(Answered())
+    def test_nothing_else_does(self, output: Output) -> None:
+        log = AccessLog("auto", output)
+        add(log)
+        assert "\x1b" not in "".join(written(log, output))
+
+
+class TestCollecting:
+    def test_the_time_that_an_answer_took(self, output: Output) -> None:
+        log = AccessLog(lambda entry: f"{entry.seconds:.3f} {entry.time:.0f}", output, wall=lambda: WALL)
+        add(log, began_at=fine_seconds() - 5.0)
+        add(log, began_at=0.0)
+        first, second = written(log, output)
+        assert 5.0 <= float(first.split()[0]) < 5.0 + PATIENCE_SECONDS
+        assert second == f"0.000 {WALL:.0f}"
+
+    @pytest.mark.parametrize(
+        ("fields", "is_kept"),
+        [
+            ([(b"x-request-id", b"A-z.0_9~+/=:@")], True),
+            ([(b"x-request-id", b"x" * 128)], True),
+            ([(b"x-request-id", b"x" * 129)], False),
+            ([(b"x-request-id", b"")], False),
+            ([(b"x-request-id", b"a b")], False),
+            ([(b"x-request-id", b'a"b')], False),
+            ([(b"x-request-id", b"a\xe9")], False),
+            ([(b"x-request-id", b"a\n")], False),
+            ([(b"x-request-id", b"a"), (b"x-request-id", b"b")], False),
+            ([], False),
+        ],
+    )
+    def test_request_ids_are_accepted_or_made(
+        self, fields: list[tuple[bytes, bytes]], is_kept: bool, output: Output
+    ) -> None:
+        request = request_with(*fields)
+        log = AccessLog(lambda entry: entry.request_id, output)
+        add(log, request=request)
+        (logged,) = written(log, output)
+        assert logged == request.request_id
+        assert (fields[:1] == [(b"x-request-id", logged.encode())]) is is_kept
+        if not is_kept:
+            assert len(bytes.fromhex(logged)) == 8
+
+    def test_made_ids_differ(self) -> None:
+        assert len({request_with().request_id for _ in range(2000)}) == 2000
 
 
 class TestBatches:
-    def test_nothing_is_written_before_the_flush(self, log: AccessLog, output: Output) -> None:
-        log.record(Answered())
+    def test_nothing_is_written_before_the_flush(self, output: Output) -> None:
+        log = AccessLog("auto", output)
+        add(log)
         assert output.getvalue() == ""
+        assert len(written(log, output)) == 1
 
-    def test_a_batch_is_one_write_in_order(self, log: AccessLog, output: Output) -> None:
+    def test_a_batch_is_one_write_in_order(self, output: Output) -> None:
+        log = AccessLog("auto", output)
         for number in range(50):
-            log.record(Answered(target=b"/%d" % number))
-        log.flush()
-        assert (output.write_count, output.flush_count) == (1, 1)
-        assert [line.split()[4] for line in output.getvalue().splitlines()] == [
-            f"/{number}" for number in range(50)
-        ]
-
-    def test_nothing_is_written_twice(self, log: AccessLog, output: Output) -> None:
-        log.record(Answered())
-        log.flush()
-        log.flush()
+            add(log, b"/%d" % number)
+        lines = written(log, output)
         assert output.write_count == 1
-        assert len(output.getvalue().splitlines()) == 1
+        assert [line.split()[3] for line in lines] == [f"/{number}" for number in range(50)]
 
-    def test_it_never_holds_many(self, log: AccessLog, output: Output) -> None:
-        for _ in range(MAX_WAITING):
-            log.record(Answered())
-        assert len(output.getvalue().splitlines()) == MAX_WAITING
-
-    def test_each_record_has_the_time_of_its_own_answer(self, output: Output) -> None:
-        seconds = iter([10.1, 10.2])
-        log = AccessLog(output, clock=lambda: next(seconds), wall=lambda: WALL)
-        log.record(Answered())
-        log.record(Answered())
+    def test_nothing_is_written_twice(self, output: Output) -> None:
+        log = AccessLog("auto", output)
+        add(log)
         log.flush()
-        assert [line.split()[6] for line in output.getvalue().splitlines()] == ["100.0ms", "200.0ms"]
+        log.flush()
+        assert len(written(log, output)) == 1
+        assert output.write_count == 1
+
+    def test_it_never_holds_many(self, output: Output) -> None:
+        log = AccessLog("auto", output)
+        for _ in range(MAX_WAITING):
+            add(log)
+        assert log.requests.take() == []
+        assert len(written(log, output)) == MAX_WAITING
 
     @pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), ValueError("I/O on closed file")])
     def test_an_output_that_fails_is_no_error_of_the_server(self, error: Exception) -> None:
         class Broken(Output):
             def write(self, text: str, /) -> int:
+                self.write_count += 1
                 raise error
 
-        log = AccessLog(Broken(), clock=lambda: 10.0, wall=lambda: WALL)
-        log.record(Answered())
-        log.flush()
-        log.record(Answered())
-        log.flush()
+        output = Broken()
+        log = AccessLog("auto", output)
+        for _ in range(2):
+            add(log)
+            log.flush()
+        log.close()
+        assert output.write_count == 2
 
     def test_it_goes_to_standard_output_by_default(self, capsys: pytest.CaptureFixture[str]) -> None:
-        log = AccessLog(wall=lambda: WALL)
-        log.record(Answered())
-        log.flush()
-        assert " 192.0.2.7 GET /users/1?full=yes 200 " in capsys.readouterr().out
+        log = AccessLog()
+        add(log)
+        log.close()
+        assert " GET /users/1?full=yes 200 " in capsys.readouterr().out
 
     def test_a_process_without_standard_output_logs_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("sys.stdout", None)  # as Python does where descriptor 1 is closed
-        log = AccessLog(wall=lambda: WALL)
-        log.record(Answered())
-        log.flush()
+        log = AccessLog()
+        add(log)
+        log.close()
+
+    def test_an_output_that_blocks_holds_nobody_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(access_log, "MOST_BYTES", 1000)
+        may_go, is_held = threading.Event(), threading.Event()
+
+        class Stuck(Output):
+            def write(self, text: str, /) -> int:
+                is_held.set()
+                assert may_go.wait(PATIENCE_SECONDS)
+                return super().write(text)
+
+        output = Stuck()
+        log = AccessLog("auto", output)
+        with watching_log() as warnings:
+            add(log, b"/first")
+            log.flush()
+            assert is_held.wait(PATIENCE_SECONDS)
+            for number in range(100):
+                add(log, b"/%d" % number)
+                log.flush()
+            may_go.set()
+            lines = written(log, output)
+            assert " /first " in lines[0]
+            dropped = 101 - len(lines)
+            assert 50 < dropped < 100
+            assert f"{dropped} lines of the request log were dropped" in warnings.text
+
+
+class TestFormats:
+    def entry(self, **given: Any) -> LogEntry:
+        return entry_of(raw(**given), WALL - 10.0)
+
+    def test_json(self) -> None:
+        line = json.loads(render_json(self.entry()))
+        assert line.pop("worker") > 0
+        assert line == {
+            "time": "2023-11-14T22:13:20.000+00:00",
+            "level": "info",
+            "client": "192.0.2.7",
+            "method": "GET",
+            "path": "/users/1",
+            "query": "full=yes",
+            "route": "/users/{id}",
+            "status": 200,
+            "ms": 1.27,
+            "bytes": 45,
+            "protocol": "HTTP/1.1",
+            "request_id": "ab12",
+        }
+
+    def test_json_of_a_failure_without_a_route(self) -> None:
+        line = json.loads(render_json(self.entry(target=b'/"\n', status=500, route=None)))
+        assert (line["level"], line["route"], line["path"]) == ("error", None, '/"\\x0a')
+        assert "query" not in line
+
+    @pytest.mark.parametrize(
+        ("agents", "shown"),
+        [
+            (None, '"-" "-"'),
+            ((b"https://a.test/", b"curl/8.0 (x; y)"), '"https://a.test/" "curl/8.0 (x; y)"'),
+            ((b'a"b', b'c"d\x1b'), '"a\\x22b" "c\\x22d\\x1b"'),
+        ],
+    )
+    def test_combined(self, agents: Any, shown: str) -> None:
+        at = time.localtime(WALL)
+        day = f"{at.tm_mday:02d}/Nov/2023:{time.strftime('%H:%M:%S %z', at)}"
+        line = render_combined(self.entry(agents=agents, target=b'/a"b'))
+        assert line == f'192.0.2.7 - - [{day}] "GET /a\\x22b HTTP/1.1" 200 45 {shown}'
+
+    def test_the_agents_are_collected_for_it(self, output: Output) -> None:
+        log = AccessLog("combined", output)
+        add(log, request=request_with((b"user-agent", b"curl"), (b"referer", b"/x")))
+        assert written(log, output)[0].endswith(' "/x" "curl"')
+
+    def test_a_function_may_leave_lines_out(self, output: Output) -> None:
+        log = AccessLog(lambda entry: entry.path if entry.status >= 400 else None, output)
+        add(log, b"/fine")
+        add(log, b"/missing", status=404)
+        assert written(log, output) == ["/missing"]
+
+    def test_a_function_that_fails_is_told_of(self, output: Output) -> None:
+        def broken(entry: LogEntry) -> str:
+            return f"{entry.path} {1 // (entry.status - 200)}"
+
+        log = AccessLog(broken, output)
+        with watching_log() as watch:
+            add(log, b"/fails")
+            add(log, b"/works", status=201)
+            assert written(log, output) == ["/works 1"]
+            assert "ZeroDivisionError" in watch.text
+            assert "/fails" in watch.text
+
+
+class Kept(logging.Handler):
+    """Keeps the records that it gets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[Any] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+class TestHandlers:
+    def check(self, kept: Kept) -> None:
+        first, second = kept.records
+        assert first.getMessage() == "GET /users/1?full=yes 200 0.0ms 45B 192.0.2.7"
+        assert (first.name, first.levelno, second.levelno) == ("cello.access", logging.INFO, logging.ERROR)
+        assert (first.request.status, second.request.path) == (200, "/failed")
+        assert first.created == pytest.approx(WALL, abs=PATIENCE_SECONDS)
+
+    def use(self, log: AccessLog) -> None:
+        add(log)
+        add(log, b"/failed", status=500)
+        log.close()
+
+    def test_a_handler_gets_records(self, output: Output) -> None:
+        kept = Kept()
+        self.use(AccessLog(kept, output, wall=lambda: WALL))
+        self.check(kept)
+        assert output.getvalue() == ""
+
+    def test_handlers_of_the_logger_get_them_too(self, output: Output) -> None:
+        kept = Kept()
+        access_logger = logging.getLogger("cello.access")
+        access_logger.addHandler(kept)
+        try:
+            self.use(AccessLog("auto", output, wall=lambda: WALL))
+            self.check(kept)
+            access_logger.setLevel(logging.ERROR)
+            self.use(AccessLog("auto", output, wall=lambda: WALL))
+            assert [record.levelno for record in kept.records[2:]] == [logging.ERROR]
+        finally:
+            access_logger.removeHandler(kept)
+            access_logger.setLevel(logging.NOTSET)
+        assert output.getvalue() == ""
