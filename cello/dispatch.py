@@ -14,8 +14,6 @@ from collections.abc import Callable
 from contextvars import copy_context
 from copy import copy
 from math import inf
-from time import monotonic
-from traceback import format_exception_only
 from types import CodeType
 from typing import Any
 
@@ -23,13 +21,12 @@ from ._speedups import INLINE, TASK, THREAD, Dispatcher, Endpoint, Filters
 from .errors import ClientDisconnected, HTTPError
 from .json_codec import check_finite, encode, encode_unchecked, explain
 from .lanes import (
-    Cost,
     Lanes,
+    ThreadCall,
     Watched,
-    cost_since,
     describe_lane,
-    sample,
     tell_change,
+    tell_late,
     watched_functions,
 )
 from .middleware import Parts, Tools, compose
@@ -57,6 +54,7 @@ class Core:
         self.check_json = check_finite
         self.explain_json = explain
         self.watched: dict[CodeType, Watched] = {}
+        self.lanes: Lanes | None = None
 
     # Errors.
 
@@ -126,7 +124,7 @@ class Core:
         extra = {}
         if self.debug and status >= 500:
             extra = exception_members(exc) if exc is not None else {}
-            lane = describe_lane(request.route)
+            lane = describe_lane(request.route, self.lanes)
             if lane is not None:
                 extra["lane"] = lane
         members = problem(status, detail, request.raw_path.decode("latin-1"), **extra)
@@ -174,10 +172,9 @@ class Core:
         pieces = Pieces(response.body, declared, None if _is_pinned(exchange) else self.pool)
         try:
             await self._pump(exchange, request, stream, response, fields, pieces)
-        except (ClientDisconnected, asyncio.CancelledError):
-            exchange.is_done = True
-            if not exchange.is_gone and exchange.has_begun:
-                stream.reset("the answer was cancelled")
+        except (ClientDisconnected, asyncio.CancelledError) as exc:
+            if not exchange.is_done and not exchange.is_gone:  # nobody but the handler itself ended it
+                self._break_off(exchange, exc)
         except BaseException as exc:  # noqa: BLE001 - the boundary: the generator is the handler's code
             self._break_off(exchange, exc)
         finally:
@@ -225,23 +222,21 @@ class Core:
         loop = asyncio.get_running_loop()
         context = exchange.context = copy_context()
         endpoint = exchange.endpoint
-        is_watched = endpoint.evidence is not None
+        call = exchange.thread_call = ThreadCall(endpoint.evidence)
 
         def job() -> None:
             result, raised = None, None
-            before = sample() if is_watched else None
             try:
-                result = context.run(endpoint.call, exchange.request)
+                result = context.run(call.run, endpoint.call, exchange.request)
             except BaseException as exc:  # noqa: BLE001 - becomes an answer on the loop's thread
                 raised = exc
-            if before is not None:
-                exchange.cost = cost_since(before)
             # In the handler's context, which the body of a streamed answer is made in.
             call_soon(loop, exchange.deliver, result, raised, context=context)
 
         try:
             exchange.queued = self.pool.submit(job, is_refusable=True)
         except PoolFull:
+            call.forget()
             exchange.is_done = True
             self.refuse_busy(exchange.request, exchange.stream)
 
@@ -261,10 +256,10 @@ class Core:
 
     # Lanes.
 
-    def note_cost(self, endpoint: Endpoint, cost: Cost) -> None:
-        """Add a call in a thread to an endpoint's evidence, and move the endpoint where that says so."""
-        if endpoint.evidence is not None and endpoint.evidence.note_thread(*cost):
-            self.change_lane(endpoint)
+    def note_call(self, exchange: Any) -> None:
+        """Add an exchange's call in a thread to the evidence, and move its endpoint where that says so."""
+        if exchange.thread_call is not None and exchange.thread_call.note():
+            self.change_lane(exchange.endpoint)
 
     def change_lane(self, endpoint: Endpoint) -> None:
         """Move an endpoint to the lane that its evidence has decided on, and say so."""
@@ -276,16 +271,7 @@ class Core:
 
     def note_late(self, exchange: Any, exc: BaseException | None) -> None:
         """Log a result that came after its exchange was over."""
-        if exchange.is_gone or isinstance(exc, asyncio.CancelledError):
-            return
-        request = exchange.request
-        logger.warning(
-            "%s %s: a late result was dropped, %.3f s after the handler was called%s",
-            request.method,
-            request.raw_path.decode("latin-1"),
-            monotonic() - exchange.started_at,
-            f" ({''.join(format_exception_only(exc)).strip()})" if exc is not None else "",
-        )
+        tell_late(exchange, exc)
 
     def discard(self, result: Any) -> None:
         """Close what nobody will iterate."""
@@ -330,7 +316,7 @@ def build(
     table = _copied(table)
     core = Core(pool, _all_methods(table), debug=debug)
     core.watched = watched_functions(table.routes, parts.functions())
-    lanes = Lanes(pool)
+    lanes = core.lanes = Lanes(pool)
     tools = Tools(respond=core.respond_or_raise, failure=core.failure, pool=pool, lanes=lanes)
     default_seconds = inf if response_seconds is None else float(response_seconds)
     for route in table.routes:

@@ -17,14 +17,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from .errors import HTTPError
 from .lanes import Lanes
 from .response import Response
 from .routing import is_async
-from .threads import HandlerPool, QueuedJob
+from .threads import HandlerPool, PoolFull, begin_on, value_of
 
 Call = Callable[[Any], Any]
 AsyncCall = Callable[[Any], Awaitable[Any]]
@@ -158,10 +160,40 @@ class _SyncChain:
         return hooked
 
 
-def _note_of(request: Any) -> Callable[[QueuedJob], None] | None:
-    """Return who is told of a call that waits for a thread before the handler: the request's exchange."""
-    exchange = getattr(request, "_exchange", None)  # call_next takes whatever a middleware hands on
-    return exchange.note_queued if exchange is not None else None
+class _Rest:
+    """The rest of a coroutine chain, as a plain middleware in a thread calls it and waits for it.
+
+    When the middleware's call is over, as it is for whoever waited for it when the client has left or the
+    time has passed, nothing of the rest begins any more, and what runs is cancelled.
+    """
+
+    def __init__(self, call_next: AsyncCall, loop: asyncio.AbstractEventLoop, pool: HandlerPool) -> None:
+        self._call_next = call_next
+        self._loop = loop
+        self._pool = pool
+        self._lock = Lock()
+        self._futures: list[Future[Any]] = []
+        self._is_over = False
+
+    def call_and_wait(self, request: Any) -> Any:
+        """Call the rest and return its response; raises what it raised, CancelledError when it is over."""
+        with self._lock:
+            if self._is_over:
+                raise asyncio.CancelledError
+            future = begin_on(self._loop, self._begin(request))
+            self._futures.append(future)
+        with self._pool.waiting():
+            return value_of(future)
+
+    async def _begin(self, request: Any) -> Any:
+        return await self._call_next(request)
+
+    def end(self) -> None:
+        """Begin nothing more, and cancel what runs; on the loop's thread."""
+        with self._lock:
+            self._is_over = True
+        for future in self._futures:
+            future.cancel()
 
 
 class _AsyncChain:
@@ -180,18 +212,23 @@ class _AsyncChain:
         return self._hooked(call) if self.parts.before or self.parts.after else call
 
     async def _run(
-        self, function: Callable[..., Any], *args: Any, when_queued: Callable[[QueuedJob], None] | None = None
+        self, function: Callable[..., Any], request: Any, *args: Any, is_refusable: bool = False
     ) -> Any:
         """Call a part in its lane: a plain function's follows from what it shows, unless it is pinned.
 
-        ``when_queued`` is for what comes before the handler, and may be refused where no thread is free.
+        What comes before the handler ``is_refusable``: where no thread is free, the answer is 503.
         """
         if self.blocking is False or is_async(function) or function is self.quick:
-            result = function(*args)
-        elif self.blocking:
-            result = await self.tools.pool.run(function, *args, when_queued=when_queued)
+            result = function(request, *args)
         else:
-            result = await self.tools.lanes.run(function, *args, when_queued=when_queued)
+            result = await self.tools.lanes.run(
+                function,
+                request,
+                *args,
+                exchange=getattr(request, "_exchange", None),  # call_next takes whatever is handed on
+                is_refusable=is_refusable,
+                is_pinned=bool(self.blocking),
+            )
         return await result if inspect.isawaitable(result) else result
 
     def _guarded(self, handler: Call) -> AsyncCall:
@@ -199,7 +236,9 @@ class _AsyncChain:
 
         async def guarded(request: Any) -> Response:
             try:
-                return respond(request, await self._run(handler, request, when_queued=_note_of(request)))
+                return respond(request, await self._run(handler, request, is_refusable=True))
+            except PoolFull:  # no part of the chain runs for what is refused, as in a chain of plain parts
+                raise
             except Exception as exc:
                 take = find(exc)
                 if take is None:
@@ -225,26 +264,18 @@ class _AsyncChain:
         self, middleware: Callable[[Any, Call], Any], request: Any, call_next: AsyncCall
     ) -> Any:
         """Run a plain middleware in a thread, where its ``call_next`` waits for the rest of the chain."""
-        loop = asyncio.get_running_loop()
-        inner: list[Any] = []
-
-        async def rest(inner_request: Any) -> Any:
-            return await call_next(inner_request)
-
-        def call_next_and_wait(inner_request: Any) -> Any:
-            future = asyncio.run_coroutine_threadsafe(rest(inner_request), loop)
-            inner.append(future)
-            with self.tools.pool.waiting():
-                return future.result()
-
+        rest = _Rest(call_next, asyncio.get_running_loop(), self.tools.pool)
         try:
-            return await self.tools.pool.run(
-                middleware, request, call_next_and_wait, when_queued=_note_of(request)
+            return await self.tools.lanes.run(
+                middleware,
+                request,
+                rest.call_and_wait,
+                exchange=getattr(request, "_exchange", None),
+                is_refusable=True,
+                is_pinned=True,
             )
-        except asyncio.CancelledError:
-            for future in inner:
-                future.cancel()
-            raise
+        finally:
+            rest.end()
 
     def _hooked(self, call: AsyncCall) -> AsyncCall:
         tools = self.tools
@@ -253,10 +284,12 @@ class _AsyncChain:
             try:
                 early = None
                 for hook in self.parts.before:
-                    early = await self._run(hook, request, when_queued=_note_of(request))
+                    early = await self._run(hook, request, is_refusable=True)
                     if early is not None:
                         break
                 response = tools.respond(request, early) if early is not None else await call(request)
+            except PoolFull:
+                raise
             except Exception as exc:  # noqa: BLE001 - the after hooks see the 500 that it becomes
                 response = tools.failure(request, exc)
             for after in self.parts.after:

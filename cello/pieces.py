@@ -105,7 +105,7 @@ class Pieces:
             close = getattr(self._iterator, "close", None)
             if close is not None:
                 close()
-        except Exception as exc:  # the boundary: the generator is the handler's code
+        except BaseException as exc:
             logger.error("closing a streamed body failed", exc_info=exc)
 
     async def _close_async(self) -> None:
@@ -113,7 +113,9 @@ class Pieces:
             close = getattr(self._iterator, "aclose", None)
             if close is not None:
                 await close()
-        except Exception as exc:  # likewise
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:
             logger.error("closing a streamed body failed", exc_info=exc)
 
 

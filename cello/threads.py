@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from queue import Empty, SimpleQueue
@@ -43,10 +44,11 @@ class PoolFull(HTTPError):
 class QueuedJob:
     """A job on its way to a thread."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("_held", "_when_cancelled")
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, when_cancelled: Callable[[], None]) -> None:
         self._held = [job]
+        self._when_cancelled = when_cancelled
 
     def take(self) -> Job | None:
         """Return the job to whoever asks first, None to everyone after, whichever threads they run on."""
@@ -57,7 +59,14 @@ class QueuedJob:
 
     def cancel(self) -> bool:
         """Take the job back; False when it has begun, or was taken back before."""
-        return self.take() is not None
+        if self.take() is None:
+            return False
+        self._when_cancelled()
+        return True
+
+    def is_live(self) -> bool:
+        """Tell whether it is still to be done."""
+        return bool(self._held)
 
 
 class HandlerPool:
@@ -74,6 +83,7 @@ class HandlerPool:
         self._started_count = 0
         self._idle_count = 0
         self._unfinished_count = 0
+        self._cancelled_count = 0  # of what is still in the queue
         self._is_shut_down = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
@@ -93,13 +103,32 @@ class HandlerPool:
             if self._idle_count > 0:
                 self._idle_count -= 1
             elif len(self._threads) >= self._workers or not self._start_thread():  # it has to wait
-                is_full = is_refusable and self._jobs.qsize() >= self._most_queued
+                is_full = is_refusable and self._jobs.qsize() - self._cancelled_count >= self._most_queued
                 if is_full or not self._threads:  # none: the system gives no thread
                     raise PoolFull
-            queued = QueuedJob(job)
+            queued = QueuedJob(job, self._note_cancelled)
             self._jobs.put(queued)
             self._unfinished_count += 1
             return queued
+
+    def _note_cancelled(self) -> None:
+        with self._lock:
+            self._cancelled_count += 1
+            if self._cancelled_count > self._most_queued:
+                self._sweep()
+
+    def _sweep(self) -> None:
+        """Throw away what is in the queue and cancelled: threads that hang would never come to it."""
+        kept = []
+        while not self._jobs.empty():
+            queued = self._jobs.get_nowait()
+            if queued is None or queued.is_live():
+                kept.append(queued)
+            else:
+                self._cancelled_count -= 1
+                self._unfinished_count -= 1
+        for queued in kept:
+            self._jobs.put(queued)
 
     def _start_thread(self) -> bool:
         """Start a thread; False when the system has none left."""
@@ -130,11 +159,13 @@ class HandlerPool:
                         self._idle_count += 1
                 continue
             job = queued.take()
+            was_cancelled = job is None
             if job is not None:
                 job()
             del job  # or this thread would keep the last request alive
             with self._lock:
                 self._unfinished_count -= 1
+                self._cancelled_count -= was_cancelled
                 if len(self._threads) > self._workers:
                     self._threads.remove(threading.current_thread())
                     return
@@ -156,18 +187,22 @@ class HandlerPool:
         function: Callable[..., Any],
         *args: Any,
         when_queued: Callable[[QueuedJob], None] | None = None,
+        when_done: Callable[[BaseException | None, bool], None] | None = None,
     ) -> Any:
         """Call a function in a thread and return what it returns; a cancelled call that waits is never made.
 
         It runs in a copy of this context, and what it sets there is set here when it is done: a ContextVar
         does not show which thread a call took. With ``when_queued``, which gets the job as it waits, the call
-        may be refused: raises PoolFull.
+        may be refused: raises PoolFull. ``when_done(exc, is_late)`` is called on the loop's thread once the
+        call has ended, also when nobody waits for it any more, which makes it late.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         context = copy_context()
 
         def settle(result: Any, exc: BaseException | None) -> None:
+            if when_done is not None:
+                when_done(exc, future.done())
             if future.done():
                 return
             if exc is None:
@@ -204,11 +239,9 @@ class HandlerPool:
                 "a plain function cannot wait on the event loop's thread: make it an async def"
             )
 
-        async def result() -> Any:
-            return await awaitable
-
+        future = begin_on(self._loop, awaitable)
         with self.waiting():
-            return asyncio.run_coroutine_threadsafe(result(), self._loop).result()
+            return value_of(future)
 
     def is_busy(self) -> bool:
         """Tell whether a job runs or waits."""
@@ -241,6 +274,35 @@ class HandlerPool:
             self._is_shut_down = True
             for _ in self._threads:
                 self._jobs.put(None)
+
+
+Outcome = tuple[Any, BaseException | None]
+
+
+async def _outcome(awaitable: Awaitable[Any]) -> Outcome:
+    """Await something; a SystemExit in a task of its own would end the loop that it runs in."""
+    try:
+        return await awaitable, None
+    except asyncio.CancelledError:
+        raise
+    except BaseException as exc:  # noqa: BLE001 - it is raised again where it is waited for
+        return None, exc
+
+
+def begin_on(loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any]) -> Future[Outcome]:
+    """Begin to await something on a loop, from a thread."""
+    return asyncio.run_coroutine_threadsafe(_outcome(awaitable), loop)
+
+
+def value_of(future: Future[Outcome]) -> Any:
+    """Wait, in a thread, for what ``begin_on`` began; raises what it raised, and CancelledError."""
+    try:
+        result, exc = future.result()
+    except CancelledError:  # an Exception, which asyncio's is not: nobody is to retry what is over
+        raise asyncio.CancelledError from None
+    if exc is not None:
+        raise exc
+    return result
 
 
 def _adopt(context: Context) -> None:

@@ -6,6 +6,8 @@ request. The audit hook is called for every audit event of the process, so it is
 """
 
 from cpython.contextvars cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
 
 from asyncio import _get_running_loop, _set_running_loop
 from time import monotonic
@@ -75,6 +77,67 @@ cdef extern from *:
         return 0;
     }
 
+    /* Python 3.11 asks the system for the process's id each time that the running loop is set or asked for:
+       three system calls a request. There, asyncio keeps the loop in a holder in the thread's dict; hiding the
+       loop is a change of what that holds. Later versions are quick by themselves. */
+    typedef struct {
+        PyObject_HEAD
+        PyObject *loop;
+    #if !defined(_MSC_VER)
+        int pid;
+    #endif
+    } cello_holder;
+
+    static PyTypeObject *cello_holder_type = NULL;
+    static PyObject *cello_holder_key = NULL;
+
+    static cello_holder *cello_find_holder(void) {
+        PyObject *all = PyThreadState_GetDict();
+        PyObject *found = all == NULL ? NULL : PyDict_GetItem(all, cello_holder_key);
+        if (found == NULL || Py_TYPE(found) != cello_holder_type) return NULL;
+        return (cello_holder *)found;
+    }
+
+    /* Takes what asyncio has just been told to hold, and learns the holder's type if it is as expected. */
+    static int cello_learn_holder(PyObject *told) {
+    #if PY_VERSION_HEX < 0x030C0000 && !defined(PYPY_VERSION)
+        PyObject *all = PyThreadState_GetDict();
+        PyObject *found;
+        cello_holder_key = PyUnicode_InternFromString("__asyncio_running_event_loop__");
+        if (all == NULL || cello_holder_key == NULL) return 0;
+        found = PyDict_GetItem(all, cello_holder_key);
+        if (found == NULL || Py_TYPE(found)->tp_basicsize != sizeof(cello_holder)) return 0;
+        if (((cello_holder *)found)->loop != told) return 0;
+        cello_holder_type = Py_TYPE(found);
+        Py_INCREF(cello_holder_type);
+        return 1;
+    #else
+        return 0;
+    #endif
+    }
+
+    /* Returns a new reference to the loop that was in sight, or NULL where that is to be done by asyncio. */
+    static PyObject *cello_hide_loop(void) {
+        cello_holder *holder = cello_holder_type == NULL ? NULL : cello_find_holder();
+        PyObject *loop;
+        if (holder == NULL) return NULL;
+        loop = holder->loop;
+        Py_INCREF(Py_None);
+        holder->loop = Py_None;
+        return loop;
+    }
+
+    /* Steals the reference; a handler may have had a loop of its own in the meantime, in another holder. */
+    static int cello_show_loop(PyObject *loop) {
+        cello_holder *holder = cello_find_holder();
+        PyObject *other;
+        if (holder == NULL) return 0;
+        other = holder->loop;
+        holder->loop = loop;
+        Py_DECREF(other);
+        return 1;
+    }
+
     static int cello_watch(void) { return PySys_AddAuditHook(cello_on_event, NULL); }
     """
     double cello_coarse_seconds() noexcept
@@ -82,7 +145,23 @@ cdef extern from *:
     long cello_switches() noexcept
     long cello_waits
     int cello_watch() except -1
+    int cello_learn_holder(object told)
+    PyObject *cello_hide_loop()
+    int cello_show_loop(PyObject *loop)
 
+
+cdef bint learn_holder():
+    """Find out whether the loop can be hidden without a system call; else asyncio's functions are called."""
+    before = _get_running_loop()
+    told = object()
+    _set_running_loop(told)
+    try:
+        return cello_learn_holder(told)
+    finally:
+        _set_running_loop(before)
+
+
+cdef bint is_quick = learn_holder()
 cdef bint is_watching = False
 
 
@@ -102,6 +181,18 @@ cpdef object call_in(object context, object function, object argument):
 
 cpdef object call_hidden(object context, object function, object argument):
     """Call in a context with the running loop out of sight; see the twin."""
+    cdef PyObject* hidden = cello_hide_loop() if is_quick else NULL
+    if hidden == NULL:
+        return call_hidden_slowly(context, function, argument)
+    try:
+        return call_in(context, function, argument)
+    finally:
+        if not cello_show_loop(hidden):  # no holder is there any more: only asyncio can make one
+            _set_running_loop(<object>hidden)
+            Py_DECREF(<object>hidden)
+
+
+cdef object call_hidden_slowly(object context, object function, object argument):
     loop = _get_running_loop()
     _set_running_loop(None)
     try:

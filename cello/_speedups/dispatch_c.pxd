@@ -51,7 +51,7 @@ cdef class Exchange:
     cdef public Request request
     cdef public AnswerStream stream
     cdef public bint has_begun
-    cdef public object cost
+    cdef public object thread_call
     cdef public bint is_complete
     cdef public bint is_done
     cdef public bint is_gone

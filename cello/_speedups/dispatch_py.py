@@ -243,7 +243,6 @@ class Exchange:
         "_waiter",
         "_waiting_bytes",
         "context",
-        "cost",
         "endpoint",
         "has_begun",
         "is_complete",
@@ -254,6 +253,7 @@ class Exchange:
         "request",
         "started_at",
         "stream",
+        "thread_call",
     )
 
     def __init__(self, dispatcher: Dispatcher, endpoint: Endpoint, request: Any, stream: Any) -> None:
@@ -261,7 +261,7 @@ class Exchange:
         self.endpoint = endpoint
         self.request = request
         self.stream = stream
-        self.cost: Any = None  # of a call in a thread, for the evidence
+        self.thread_call: Any = None  # lanes.ThreadCall
         self.has_begun = False
         self.is_complete = False
         self.is_done = False
@@ -396,8 +396,7 @@ class Exchange:
     def deliver(self, result: Any, exc: BaseException | None) -> None:
         """Take a thread's result, on the loop's thread."""
         core = self._dispatcher.core
-        if self.cost is not None:
-            core.note_cost(self.endpoint, self.cost)
+        core.note_call(self)
         if self.is_done:
             core.note_late(self, exc)
             core.discard(result)
@@ -431,6 +430,8 @@ class Exchange:
         """Mark the exchange as over and stop what still runs for it; True: its handler is never called."""
         self.is_done = True
         is_uncalled = self.queued is not None and bool(self.queued.cancel())
+        if is_uncalled and self.thread_call is not None:
+            self.thread_call.forget()
         self._chunks.clear()
         self._wake()
         task = self._task

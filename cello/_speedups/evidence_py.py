@@ -6,16 +6,17 @@ loop's thread once its calls have shown that they neither wait nor compute for l
 first call that does, with growing caution.
 
 *Promotion*: after ``probation_calls`` in a row of which one in 32 may have taken FAST_SECONDS or more and
-none over SLOW_SECONDS; a call that is too slow begins the row again.
+none over SLOW_SECONDS, and while none runs that has taken so long already: the calls that end are the quick
+ones. A call that is too slow begins the row again.
 
 *A ban*: waiting calls would be slow on another day. A call that was seen to wait (an audit event such as
 socket.connect), or a row in which more than MAX_SWITCHED of PROBATION_CALLS gave up the processor by
 themselves, puts promotion off by BANNED_CALLS. One switch alone forbids nothing: a contended GIL causes them
 too.
 
-*Demotion*: one call over STALL_SECONDS inline, or three over LATE_SECONDS within LATE_CALLS, and the next
-probation is PROBATION_FACTOR times as long. Wall time alone decides: wall far over CPU also shows on a busy
-machine, and a long computation is better off in the threads too.
+*Demotion*: one call over STALL_SECONDS, or three over LATE_SECONDS within LATE_CALLS, and the next probation
+is PROBATION_FACTOR times as long, unless FORGIVEN_CALLS went well before. Wall time alone decides: wall far
+over CPU also shows on a busy machine, and a long computation is better off in the threads too.
 
 No clock and no I/O here. All methods are called on the loop's thread.
 """
@@ -35,14 +36,15 @@ MAX_SWITCHED = 2  # of PROBATION_CALLS
 STALL_SECONDS = 0.005
 LATE_SECONDS = 0.001
 LATE_CALLS = 100
+FORGIVEN_CALLS = 50_000
 
 
 class Evidence:
     """The lane of one plain function, and what speaks for it.
 
-    ``lane`` is INLINE or THREAD; ``reason`` says why, for people; ``calls`` counts all calls.
-    ``changes`` counts promotions and demotions. With a ``coin``, which gives a number from 0 to 1, chance
-    decides before each call instead.
+    ``lane`` is INLINE or THREAD; ``reason`` says why, for people; ``calls`` counts all calls, ``changes``
+    promotions and demotions. ``running`` is for whoever makes the calls: those in threads, in order. With a
+    ``coin``, which gives a number from 0 to 1, chance decides before each call instead.
     """
 
     __slots__ = (
@@ -57,6 +59,7 @@ class Evidence:
         "_last_late",
         "_late_before",
         "_longest",
+        "_promoted_at",
         "_row_calls",
         "_row_fast",
         "_row_switched",
@@ -65,6 +68,7 @@ class Evidence:
         "lane",
         "probation_calls",
         "reason",
+        "running",
     )
 
     def __init__(self, coin: Any = None) -> None:
@@ -80,6 +84,8 @@ class Evidence:
         self._last_late = -LATE_CALLS
         self._late_before = -LATE_CALLS
         self._longest = 0.0
+        self._promoted_at = 0
+        self.running: dict[Any, None] = {}
         self._bound_1 = 0
         self._bound_2 = 0
         self._bound_3 = 0
@@ -113,18 +119,23 @@ class Evidence:
         self._last_late = self.calls
         return False
 
-    def note_thread(self, seconds: float, has_switched: bool, has_waited: bool) -> bool:
+    def note_thread(
+        self, seconds: float, has_switched: bool, has_waited: bool, longest_running: float = 0.0
+    ) -> bool:
         """Take a call in a handler thread; tells whether the lane has changed.
 
         ``has_switched``: the call gave up the processor by itself, which is what waiting looks like from
-        outside; ``has_waited``: it did something that is known to wait. A call that began before the lane
-        changed only counts.
+        outside; ``has_waited``: it did something that is known to wait; ``longest_running``: the seconds that
+        the longest of the calls that still run in threads has taken until now.
         """
         self._count(seconds)
         if self._coin is not None:
             return self._toss()
-        if self.lane == INLINE:
-            return False
+        if self.lane == INLINE:  # it began before the lane changed, and may show that this was wrong
+            if has_waited:
+                self._ban()
+                return self._demote("a call waited")
+            return seconds > STALL_SECONDS and self._demote(f"a call took {seconds * 1000:.1f} ms")
         self._row_calls += 1
         if seconds < FAST_SECONDS:
             self._row_fast += 1
@@ -138,14 +149,17 @@ class Evidence:
             self._ban()
             self.reason = "its calls give up the processor, as if they waited"
         elif seconds > SLOW_SECONDS:
-            self.reason = f"a call took {seconds * 1000:.1f} ms"
-            self._begin_row()
+            self._begin_again(f"a call took {seconds * 1000:.1f} ms")
         elif self._row_calls - self._row_fast > allowed:
-            self.reason = f"more than one call in {PROBATION_CALLS} took over {FAST_SECONDS * 1000:g} ms"
-            self._begin_row()
-        elif self._row_calls >= self.probation_calls:
+            self._begin_again(f"more than one call in {PROBATION_CALLS} took over {FAST_SECONDS * 1000:g} ms")
+        elif self._row_calls >= self.probation_calls and longest_running <= SLOW_SECONDS:
             return self._promote()
         return False
+
+    def _begin_again(self, reason: str) -> None:
+        if self.probation_calls < BANNED_CALLS:  # else the ban's own reason stands
+            self.reason = reason
+        self._begin_row()
 
     def _toss(self) -> bool:
         before = self.lane
@@ -158,6 +172,7 @@ class Evidence:
         self.lane = INLINE
         self.changes += 1
         self._last_late = self._late_before = self.calls - LATE_CALLS
+        self._promoted_at = self.calls
         return True
 
     def _demote(self, reason: str) -> bool:
@@ -166,7 +181,9 @@ class Evidence:
             return False
         self.lane = THREAD
         self.changes += 1
-        if self.probation_calls < BANNED_CALLS:
+        if self.calls - self._promoted_at >= FORGIVEN_CALLS:
+            self.probation_calls = PROBATION_CALLS * PROBATION_FACTOR
+        elif self.probation_calls < BANNED_CALLS:
             self.probation_calls *= PROBATION_FACTOR
         self._begin_row()
         return True

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
 
-SLOWEST_TICK_SECONDS = 0.1
+SLOWEST_TICK_SECONDS = 0.05  # a deadline is kept within two of them
 FASTEST_TICK_SECONDS = 0.01
 TICKS_PER_TIMEOUT = 20
 
 
 def tick_seconds_for(*timeouts_seconds: float) -> float:
-    """Return the tick for a set of timeouts: a twentieth of the shortest, from 10 to 100 ms."""
+    """Return the tick for a set of timeouts: a twentieth of the shortest, from 10 to 50 ms."""
     shortest = min(timeouts_seconds, default=math.inf)
     return max(FASTEST_TICK_SECONDS, min(SLOWEST_TICK_SECONDS, shortest / TICKS_PER_TIMEOUT))
 

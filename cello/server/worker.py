@@ -261,8 +261,8 @@ class Worker:
             connection.stop()
         deadline = self._loop.time() + GRACE_SECONDS
         assert self._pool is not None
-        # Two parties end by themselves, connections and threads: looking is simpler than being told by both.
-        while (self._gate.count() or self._pool.is_busy()) and self._loop.time() < deadline:  # noqa: ASYNC110
+        # Several parties end by themselves: looking is simpler than being told by each.
+        while self._is_busy() and self._loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         cut = list(service.connections)
         if cut:
@@ -276,6 +276,13 @@ class Worker:
                 connection.abort()
             await asyncio.sleep(0)
 
+    def _is_busy(self) -> bool:
+        """Tell whether connections are open, or handlers run: also those whose clients are gone clean up."""
+        assert self._pool is not None
+        return (
+            bool(self._gate.count()) or self._pool.is_busy() or any(map(_is_of_exchange, asyncio.all_tasks()))
+        )
+
     async def _stop_accepting(self) -> None:
         """Close the listeners, but serve the connections in their queues: closing would reset them."""
         assert self._loop is not None
@@ -287,6 +294,11 @@ class Worker:
                     with contextlib.suppress(OSError):
                         await self._loop.connect_accepted_socket(self.make_protocol, accepted)
             listener.close()
+
+
+def _is_of_exchange(task: asyncio.Task[Any]) -> bool:
+    """Tell whether a task runs a handler: known by its name, since keeping a list would cost each request."""
+    return getattr(task.get_coro(), "__qualname__", "").startswith("Exchange.")
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

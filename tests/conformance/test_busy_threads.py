@@ -6,15 +6,18 @@ plain part waits for a thread of its own. What a client is told does not.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
-from cello import App, HTTPError
+from cello import App
+from cello.threads import HandlerPool, PoolFull
 from tests.kit.lanes import NOT_BY_CHANCE
 from tests.kit.log_watch import wait_until
 
@@ -144,21 +147,118 @@ def test_a_full_queue_refuses_at_once(
     assert note.count == 0
 
 
-@pytest.mark.parametrize("around", ["a hook", "a middleware"])
-def test_an_exception_handler_sees_the_refusal_of_a_coroutine_chain(
+@AROUND
+def test_no_part_of_the_chain_runs_for_what_is_refused(
     serve: Any, monkeypatch: pytest.MonkeyPatch, around: str
 ) -> None:
     monkeypatch.setattr("cello.threads.QUEUED_PER_WORKER", 0)
-    app, hold, note = App(), Holding(), Noting()
+    app, hold, note, passed = App(), Holding(), Noting(), Noting()
+    app.exception_handler(503)(lambda request, exc: passed(request))
+    app.exception_handler(Exception)(lambda request, exc: passed(request))
 
-    @app.exception_handler(503)
-    async def told(request: Any, exc: HTTPError) -> Any:
-        return {"told": exc.detail}, 503
+    @app.after_request
+    def after(request: Any, response: Any) -> None:
+        passed(request)
 
     app.get("/hold", blocking=True)(hold)
     app.get("/", blocking=True)(note)
     put_around(app, around)
     client = serve(app, workers=1)
     with hold.of(client):
-        answer = client.get("/")
-        assert (answer.status, answer.json()) == (503, {"told": "all handler threads are busy"})
+        assert client.get("/").status == 503
+        assert (note.count, passed.count) == (0, 0)
+
+
+def test_a_middleware_that_tries_again_does_not_call_what_was_refused(serve: Any) -> None:
+    app, hold, note = App(), Holding(), Noting()
+    tried = threading.Semaphore(0)
+
+    @app.use
+    def persistent(request: Any, call_next: Any) -> Any:
+        while request.path != "/hold":
+            try:
+                return call_next(request)
+            except Exception:
+                tried.release()
+        return call_next(request)
+
+    @app.before_request
+    async def hook(request: Any) -> None:
+        return None
+
+    app.get("/hold", blocking=True, timeout=60)(hold)
+    app.get("/", blocking=True, timeout=0.05)(note)
+    client = serve(app, workers=1)
+    with hold.of(client):
+        assert client.get("/").status == 503
+    assert client.get("/").text == "called"
+    assert (note.count, tried.acquire(blocking=False)) == (1, False)
+
+
+def test_what_comes_behind_a_late_middleware_never_begins(serve: Any) -> None:
+    app, note = App(), Noting()
+    may_go, is_through = threading.Event(), threading.Event()
+
+    @app.use
+    def late(request: Any, call_next: Any) -> Any:
+        try:
+            assert may_go.wait(PATIENCE_SECONDS)
+            return call_next(request)
+        finally:
+            is_through.set()
+
+    app.get("/", timeout=0.05)(note.in_loop)
+    client = serve(app, workers=1)
+    assert client.get("/").status == 504
+    may_go.set()
+    assert is_through.wait(PATIENCE_SECONDS)
+    assert note.count == 0
+    assert client.get("/").text == "called"
+
+
+@AROUND
+def test_a_late_result_is_logged_and_counts(serve: Any, log: Any, around: str) -> None:
+    app = App()
+    hold = Holding()
+    app.get("/", timeout=0.05)(hold)
+    put_around(app, around)
+    client = serve(app, workers=1, debug=True)
+    assert client.get("/").status == 504
+    hold.may_go.set()
+    log.wait_for("a late result was dropped")
+    assert client.get("/").text == "held"
+    hold.may_go.clear()
+    assert "2 calls" in client.get("/").json()["lane"]
+    hold.may_go.set()
+
+
+class TestQueue:
+    def test_what_was_taken_back_makes_room(self) -> None:
+        pool = HandlerPool(1)
+        pool._most_queued = 3
+        may_go, is_held = threading.Event(), threading.Event()
+        done: list[int] = []
+
+        def hold() -> None:
+            is_held.set()
+            assert may_go.wait(PATIENCE_SECONDS)
+
+        async def main() -> None:
+            pool.submit(hold)
+            assert await asyncio.to_thread(is_held.wait, PATIENCE_SECONDS)
+            for number in range(1000):
+                queued = pool.submit(partial(done.append, number), is_refusable=True)
+                assert queued.cancel()
+                assert not queued.cancel()
+            assert pool._jobs.qsize() <= 4
+            for number in range(3):
+                pool.submit(partial(done.append, number), is_refusable=True)
+            with pytest.raises(PoolFull):
+                pool.submit(partial(done.append, 4), is_refusable=True)
+            may_go.set()
+            while pool.is_busy():
+                await asyncio.sleep(0.001)
+            assert done == [0, 1, 2]
+
+        asyncio.run(asyncio.wait_for(main(), PATIENCE_SECONDS))
+        pool.shutdown()

@@ -361,3 +361,40 @@ def test_exception_handler_may_return_a_response(serve: Any, path: str) -> None:
     app.exception_handler(ValueError)(lambda request, exc: Response.error(422, str(exc)))
     answer = serve(app).get(path)
     assert (answer.status, answer.json()["detail"]) == (422, "bad")
+
+
+class Odd(BaseException):
+    """Neither an Exception nor one that asyncio knows."""
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, Odd])
+@pytest.mark.parametrize("around", ["plain middleware", "plain middleware and async hook", "plain hooks"])
+def test_no_exception_ends_the_server_from_within_a_chain(
+    serve: Any, log: Any, around: str, kind: type[BaseException]
+) -> None:
+    app = App()
+
+    @app.get("/async")
+    async def coroutine(request: Any) -> Any:
+        raise kind
+
+    async def hidden(request: Any) -> Any:
+        raise kind
+
+    app.get("/hidden", blocking=True)(lambda request: hidden(request))
+    app.get("/plain", blocking=True)(lambda request: exec("raise kind", {"kind": kind}))
+    app.get("/well", blocking=True)(lambda request: "well")
+    if "middleware" in around:
+        app.use(lambda request, call_next: call_next(request))
+    if "async hook" in around:
+
+        @app.before_request
+        async def hook(request: Any) -> None:
+            return None
+
+    if around == "plain hooks":
+        app.after_request(lambda request, response: None)
+    client = serve(app)
+    for path in ("/async", "/hidden", "/plain"):
+        assert client.get(path).status == 500, path
+        assert client.get("/well").text == "well", path

@@ -78,7 +78,9 @@ def test_many_small_pieces(serve: Any, kind: str) -> None:
 
 
 @KINDS
-@pytest.mark.parametrize("error", [ValueError("the bug"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize(
+    "error", [ValueError("the bug"), KeyboardInterrupt(), asyncio.CancelledError()], ids=repr
+)
 def test_first_piece_that_fails_is_a_500(serve: Any, log: Any, kind: str, error: BaseException) -> None:
     def pieces() -> Iterator[str]:
         yield from raise_from(error)
@@ -281,3 +283,29 @@ def test_stream_of_a_list_and_of_an_async_iterable(serve: Any) -> None:
     app.get("/async")(lambda request: Response.stream(Chunks()))
     client = serve(app)
     assert [client.get("/list").body, client.get("/async").body] == [b"one two"] * 2
+
+
+@pytest.mark.parametrize("kind", ["def", "async"])
+def test_a_close_that_fails_ends_nothing_but_itself(serve: Any, log: Any, kind: str) -> None:
+    app = App()
+
+    def plain(request: Any) -> Iterator[str]:
+        try:
+            yield "x" * 10
+            raise ValueError("after the first")
+        finally:
+            raise SystemExit(3)
+
+    async def coroutine(request: Any) -> Any:
+        try:
+            yield "x" * 10
+            raise ValueError("after the first")
+        finally:
+            raise SystemExit(3)
+
+    app.get("/")(plain if kind == "def" else coroutine)
+    app.get("/well", blocking=False)(lambda request: "well")
+    client = serve(app)
+    with pytest.raises(BrokenAnswerError):
+        client.get("/")
+    assert client.get("/well").text == "well"

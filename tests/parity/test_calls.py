@@ -286,3 +286,46 @@ def test_a_thread_that_waits_gives_up_the_processor(twin):
         return twin.switches() - before
 
     assert in_thread(switched) >= 1
+
+
+def loop_in_sight():
+    return asyncio._get_running_loop()
+
+
+def with_a_loop_of_its_own(argument):
+    async def inside():
+        return loop_in_sight()
+
+    own = asyncio.run(inside())
+    assert own is not None
+    return loop_in_sight(), own
+
+
+def test_a_hidden_call_may_have_a_loop_of_its_own(twins):
+    async def main(module):
+        loop = asyncio.get_running_loop()
+        for _ in range(3):
+            seen, own = module.call_hidden(module.new_context(), with_a_loop_of_its_own, None)
+            assert seen is None
+            assert own is not loop
+            assert loop_in_sight() is loop
+            with pytest.raises(ZeroDivisionError):
+                module.call_hidden(module.new_context(), lambda argument: 1 // argument, 0)
+            assert loop_in_sight() is loop
+        await asyncio.sleep(0)
+        return await asyncio.wait_for(asyncio.create_task(asyncio.sleep(0, "tasks go on")), 10)
+
+    for module in twins:
+        assert asyncio.run(main(module)) == "tasks go on"
+
+
+def test_hidden_calls_hold_no_loop(twins):
+    async def main(module):
+        for _ in range(1000):
+            module.call_hidden(module.new_context(), len, ())
+        return sys.getrefcount(None), sys.getrefcount(asyncio.get_running_loop())
+
+    for module in twins:
+        counts = [asyncio.run(main(module)) for _ in range(3)]
+        assert counts[1][1] == counts[2][1]
+        assert abs(counts[2][0] - counts[1][0]) < 500

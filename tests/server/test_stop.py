@@ -329,3 +329,27 @@ def test_the_load_of_many_clients_survives_a_stop(tmp_path: Path) -> None:
             thread.join(PATIENCE_SECONDS)
     assert faults == []
     assert slept == [b"slept"] * server.stdout.lines.count("asleep")
+
+
+CLEANS_UP = (
+    APP
+    + """
+@app.get("/late", timeout=0.1)
+async def late(request):
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(0.3)
+        print("cleaned up", flush=True)
+
+app.run(port=0, env="production")
+"""
+)
+
+
+def test_a_handler_that_is_cancelled_has_time_to_clean_up(tmp_path: Path) -> None:
+    with running_script(tmp_path, CLEANS_UP) as server:
+        with connected(server.port) as client:
+            assert client.ask("/late").status == 504
+        assert server.stop() == 0
+        assert [line for line in server.stdout.lines if line != "startup"] == ["cleaned up", "shutdown"]

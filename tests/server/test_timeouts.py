@@ -66,7 +66,7 @@ def make_app() -> App:
     app.get("/", blocking=False)(lambda request: "home")
     app.post("/echo", blocking=False)(lambda request: request.body())
     app.get("/sleep/{seconds:float}")(sleep)
-    app.get("/block/{seconds:float}")(block)
+    app.get("/block/{seconds:float}", blocking=True)(block)
     app.get("/hold/{seconds:float}", blocking=False)(block)
     app.get("/big", blocking=False)(lambda request: BIG)
     app.get("/big-stream")(stream_big)

@@ -145,13 +145,48 @@ def test_a_wait_on_the_loop_ends_it_at_once_and_for_long() -> None:
     assert evidence.probation_calls == 16384
 
 
-def test_a_call_that_was_under_way_when_the_lane_changed_decides_nothing() -> None:
+def test_a_call_that_was_under_way_when_the_lane_changed_only_counts_while_it_is_quick() -> None:
     evidence = promoted()
-    assert in_threads(evidence, STALL, waited=True) == 0
-    assert evidence.lane == INLINE
-    assert inline(evidence, STALL) == 1
-    assert inline(evidence, STALL, STALL) == 0
-    assert (evidence.lane, evidence.changes) == (THREAD, 2)
+    assert in_threads(evidence, LONG, LONG, LONG, switched=True) == 0
+    assert (evidence.lane, evidence.calls) == (INLINE, 35)
+
+
+@pytest.mark.parametrize(("seconds", "waited", "probation"), [(STALL, False, 256), (SHORT, True, 16384)])
+def test_a_call_that_was_under_way_when_the_lane_changed_may_take_that_back(
+    seconds: float, waited: bool, probation: int
+) -> None:
+    evidence = promoted()
+    assert in_threads(evidence, seconds, waited=waited) == 1
+    assert (evidence.lane, evidence.changes, evidence.probation_calls) == (THREAD, 2, probation)
+
+
+def test_nothing_is_promoted_while_a_call_runs_that_is_slow_already() -> None:
+    evidence = Evidence()
+    for _ in range(100):
+        assert not evidence.note_thread(SHORT, False, False, LONG)
+    assert not evidence.note_thread(STALL, False, False, 0.0)  # it has ended, and begins the row again
+    assert in_threads(evidence, *[SHORT] * 31) == 0
+    assert evidence.note_thread(SHORT, False, False, SHORT)
+
+
+def test_a_bans_reason_stands_until_it_is_over() -> None:
+    evidence = Evidence()
+    in_threads(evidence, SHORT, waited=True)
+    in_threads(evidence, LONG, MIDDLE, MIDDLE)
+    assert evidence.reason == "a call waited"
+
+
+def test_many_good_calls_are_not_forgotten_for_one_bad() -> None:
+    evidence = promoted()
+    for _ in range(6):
+        inline(evidence, STALL)
+        in_threads(evidence, *[SHORT] * evidence.probation_calls)
+    assert evidence.probation_calls == 16384
+    assert inline(evidence, *[SHORT] * 49_998, STALL) == 49_999
+    assert evidence.probation_calls == 16384
+    in_threads(evidence, *[SHORT] * 16384)
+    assert inline(evidence, *[SHORT] * 49_999, STALL) == 50_000
+    assert evidence.probation_calls == 256
 
 
 def test_what_is_slow_every_100th_call_does_not_flap() -> None:

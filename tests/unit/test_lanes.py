@@ -107,3 +107,17 @@ def test_plain_parts_are_moved_and_told_of() -> None:
         asyncio.run(main())
         assert "test_lanes.py" in log.wait_for("now runs on the loop's thread")
     pool.shutdown()
+
+
+def test_functions_that_share_code_are_all_named() -> None:
+    def make(number: int) -> Any:
+        def handler(request: Any) -> int:
+            return number
+
+        return handler
+
+    routes = [Route(f"/{number}", ("GET",), make(number)) for number in range(5)]
+    code = code_of(routes[0].handler)
+    assert code is not None
+    assert str(watched_functions(routes[:2], [])[code]) == f"{routes[0]} or {routes[1]}"
+    assert str(watched_functions(routes, [])[code]).endswith(f" or {routes[2]} or 2 more")
