@@ -33,7 +33,7 @@ SAME_SOURCE = (
     "h1_send",
     "h1",
 )
-WRITTEN_TWICE = ("octets", "wire", "heads", "calls", "router")
+WRITTEN_TWICE = ("octets", "wire", "heads", "calls", "router", "log_lines")
 
 SOURCE = Path("cello/_speedups")
 STAGE = Path("build/cython/cello/_speedups")

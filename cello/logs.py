@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -65,7 +64,7 @@ def entry_of(raw: Any, wall_offset: float) -> LogEntry:
         seconds=seconds,
         bytes=size,
         protocol=f"HTTP/{version}",
-        request_id=request_id,
+        request_id=request_id.decode("ascii"),
         worker=os.getpid(),
         referer=None if referer is None else escape(referer),
         user_agent=None if user_agent is None else escape_words(user_agent),
@@ -75,27 +74,6 @@ def entry_of(raw: Any, wall_offset: float) -> LogEntry:
 def escape_words(octets: bytes) -> str:
     """Render octets with spaces in them for a quoted field."""
     return " ".join(escape(word) for word in octets.split(b" ")).replace('"', "\\x22")
-
-
-def render_json(entry: LogEntry) -> str:
-    """Render an entry as a JSON object on a line of its own."""
-    members = {
-        "time": datetime.fromtimestamp(entry.time, UTC).isoformat(timespec="milliseconds"),
-        "level": "error" if entry.level == logging.ERROR else "info",
-        "client": entry.client,
-        "method": entry.method,
-        "path": entry.path,
-        "route": entry.route,
-        "status": entry.status,
-        "ms": round(entry.seconds * 1000, 3),
-        "bytes": entry.bytes,
-        "protocol": entry.protocol,
-        "request_id": entry.request_id,
-        "worker": entry.worker,
-    }
-    if len(entry.target) > len(entry.path):
-        members["query"] = entry.target[len(entry.path) + 1 :]
-    return encode(members).decode()
 
 
 def render_combined(entry: LogEntry) -> str:
@@ -112,8 +90,6 @@ def render_combined(entry: LogEntry) -> str:
 
 # In English whatever the locale is: that is the format.
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-RENDERERS: dict[str, Callable[[LogEntry], str]] = {"json": render_json, "combined": render_combined}
 
 
 def as_record(entry: LogEntry) -> logging.LogRecord:

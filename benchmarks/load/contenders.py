@@ -173,14 +173,22 @@ def pure_env(is_pure: bool) -> dict[str, str]:
     return {"CELLO_NO_EXTENSIONS": "1"} if is_pure else {}
 
 
-def cello(name: str, lane: str, *, is_pure: bool = False, is_default_idle: bool = False) -> Contender:
+def cello(
+    name: str,
+    lane: str,
+    *flags: str,
+    is_pure: bool = False,
+    is_default: bool = True,
+    is_default_idle: bool = False,
+) -> Contender:
     kind = "pure Python" if is_pure else "compiled"
     return Contender(
         name,
-        module("cello_app", "--lane", lane),
+        module("cello_app", "--lane", lane, *flags),
         missing=lambda: probe_cello(is_pure)[1],
-        version=lambda: f"cello {probe_cello(is_pure)[0]}, {kind}, {lane}",
+        version=lambda: f"cello {probe_cello(is_pure)[0]}, {kind}, {' '.join((lane, *flags))}",
         env=pure_env(is_pure),
+        is_default=is_default,
         is_default_idle=is_default_idle,
     )
 
@@ -210,5 +218,8 @@ CONTENDERS = {
         cello("cello-auto", "auto"),
         cello("cello-async", "async"),
         cello("cello-threads", "threads"),
+        cello("cello-builtins", "inline", "--builtins", is_default=False),
+        cello("cello-logs", "inline", "--logs", "auto", is_default=False),
+        cello("cello-logs-json", "inline", "--logs", "json", is_default=False),
     )
 }

@@ -26,6 +26,7 @@ if TYPE_CHECKING or not _is_compiled():
     from .h1_reader_py import ReaderSettings
     from .h1_send_py import Service
     from .headers_py import Headers
+    from .log_lines_py import LogLines, escape
     from .octets_py import (
         decode_component,
         is_authority,
@@ -35,7 +36,7 @@ if TYPE_CHECKING or not _is_compiled():
         split_pairs,
     )
     from .query_py import MAX_QUERY_FIELDS, QueryParams, install_index, read_query
-    from .request_log_py import RequestLog, escape, render_entries
+    from .request_log_py import RequestLog
     from .request_py import Request, install_decoders, make_request
     from .router_py import Router
     from .states_py import INLINE, TASK, THREAD
@@ -52,6 +53,7 @@ else:
     from .h1_reader_c import ReaderSettings
     from .h1_send_c import Service
     from .headers_c import Headers
+    from .log_lines_c import LogLines, escape
     from .octets_c import (
         decode_component,
         is_authority,
@@ -62,7 +64,7 @@ else:
     )
     from .query_c import MAX_QUERY_FIELDS, QueryParams, install_index, read_query
     from .request_c import Request, install_decoders, make_request
-    from .request_log_c import RequestLog, escape, render_entries
+    from .request_log_c import RequestLog
     from .router_c import Router
     from .states_c import INLINE, TASK, THREAD
     from .stream_c import AnswerStream
@@ -85,6 +87,7 @@ __all__ = [
     "Filters",
     "H1Connection",
     "Headers",
+    "LogLines",
     "QueryParams",
     "ReaderSettings",
     "Request",
@@ -105,7 +108,6 @@ __all__ = [
     "note_wait",
     "read_query",
     "render",
-    "render_entries",
     "split_pairs",
     "switches",
     "waits",

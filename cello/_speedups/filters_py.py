@@ -80,7 +80,7 @@ class FilteredStream(AnswerStream):
                 is_named = True
         if is_named:
             return fields + common if common else fields
-        return [*fields, *common, (b"x-request-id", request.request_id.encode())]
+        return [*fields, *common, (b"x-request-id", request.request_id_octets())]
 
     # The other verbs: an answer that is streamed has time.
 

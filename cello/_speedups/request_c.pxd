@@ -6,8 +6,8 @@ from cello._speedups.heads_c cimport find_field, split_fields
 cdef object _is_request_id
 cdef list _new_ids
 
-@cython.locals(digits=str)
-cdef str _new_request_id()
+@cython.locals(digits=bytes)
+cdef bytes _new_request_id()
 
 @cython.final
 @cython.freelist(64)
@@ -38,10 +38,12 @@ cdef class Request:
     cdef public object _form
     cdef public object _json
     cdef public dict _context
-    cdef public str _request_id
+    cdef public bytes _request_id
     cdef public double _started_at
 
     cpdef bytes raw_field(self, bytes name)
+    @cython.locals(request_id=bytes)
+    cpdef bytes request_id_octets(self)
 
 @cython.locals(request=Request)
 cpdef Request make_request(str method, bytes raw_path, bytes raw_query, list fields, bytes head,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from binascii import hexlify
 from collections.abc import AsyncIterator, Callable
 from math import inf
 from os import urandom
@@ -24,15 +25,15 @@ from .query_py import MAX_QUERY_FIELDS, read_query
 _decoders: dict[str, Callable[..., Any]] = {}
 
 _is_request_id = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}").fullmatch
-_new_ids: list[str] = []  # made in advance: a system call for each costs more than the rest of its answer
+_new_ids: list[bytes] = []  # made in advance: a system call for each costs more than the rest of its answer
 _IDS_AT_ONCE = 256
 
 
-def _new_request_id() -> str:
+def _new_request_id() -> bytes:
     try:
         return _new_ids.pop()
     except IndexError:
-        digits = urandom(8 * _IDS_AT_ONCE).hex()
+        digits = hexlify(urandom(8 * _IDS_AT_ONCE))
         _new_ids.extend([digits[at : at + 16] for at in range(16, len(digits), 16)])
         return digits[:16]
 
@@ -111,7 +112,7 @@ class Request:
     _form: Any
     _json: Any  # _decoders until the body was decoded: no decoder returns that
     _context: dict[str, Any] | None
-    _request_id: str | None
+    _request_id: bytes | None
     _started_at: float  # 0.0 before the handler is due
 
     def __repr__(self) -> str:
@@ -328,13 +329,17 @@ class Request:
         The client's counts when it has 1 to 128 letters, digits and ``-._~+/=:@``; anything else could forge
         lines of a log, or fill it.
         """
-        if self._request_id is None:
-            given = self.raw_field(b"x-request-id")
-            if given is not None and _is_request_id(given) is not None:
-                self._request_id = given.decode("ascii")
-            else:
-                self._request_id = _new_request_id()
-        return self._request_id
+        return self.request_id_octets().decode("ascii")
+
+    def request_id_octets(self) -> bytes:
+        """Return ``request_id`` as octets."""
+        request_id = self._request_id
+        if request_id is None:
+            request_id = self.raw_field(b"x-request-id")
+            if request_id is None or _is_request_id(request_id) is None:
+                request_id = _new_request_id()
+            self._request_id = request_id
+        return request_id
 
 
 def make_request(

@@ -2,8 +2,8 @@
 
     2026-01-31 12:00:00 GET /users/1?full=yes 200 1.3ms 45B 127.0.0.1
 
-Entries are collected as answers leave (_speedups/request_log_py.py) and rendered once a tick, all at once. A
-thread writes them: a terminal that has been stopped, or a pipe that nobody reads, must not hold the loop.
+Lines, or entries for all but the two quick formats, are collected as answers leave and written once a tick. A
+thread does that: a terminal that has been stopped, or a pipe that nobody reads, must not hold the loop.
 Past MOST_BYTES of text that waits for such a reader, lines are dropped, and counted.
 
 Whatever a client sent is escaped, so that no line can be forged and no terminal steered. Where the logger
@@ -22,8 +22,8 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TextIO
 
-from .._speedups import RequestLog, escape, fine_seconds, render_entries
-from ..logs import RENDERERS, access_logger, as_record, entry_of
+from .._speedups import LogLines, RequestLog, escape, fine_seconds
+from ..logs import access_logger, as_record, entry_of, render_combined
 from ..types import LogFormat
 
 logger = logging.getLogger("cello")
@@ -39,17 +39,19 @@ class _Writer:
         self._output = output
         # Below the text layer, which another thread's print() may just have written half a line to.
         self._buffer: Any = getattr(output, "buffer", None)
-        self._texts: SimpleQueue[str | None] = SimpleQueue()
+        self._texts: SimpleQueue[bytes | None] = SimpleQueue()
         self._waiting_bytes = 0
         self._dropped_count = 0
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def write(self, text: str) -> None:
+    def write(self, text: bytes) -> None:
         """Have a text written; never waits."""
+        if not text:
+            return
         with self._lock:
             if self._waiting_bytes > MOST_BYTES:
-                self._dropped_count += text.count("\n")
+                self._dropped_count += text.count(b"\n")
                 return
             self._waiting_bytes += len(text)
         if self._thread is None:
@@ -69,12 +71,12 @@ class _Writer:
                     "%d lines of the request log were dropped: its reader did not keep up", dropped
                 )
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: bytes) -> None:
         if self._buffer is None:
-            self._output.write(text)
+            self._output.write(text.decode())
             self._output.flush()
         else:
-            self._buffer.write(text.encode(self._output.encoding or "utf-8", "backslashreplace"))
+            self._buffer.write(text)
             self._buffer.flush()
 
     def close(self) -> None:
@@ -105,30 +107,35 @@ class AccessLog:
         # None also where the process was started without standard output.
         stdout: TextIO | None = sys.stdout if output is None else output
         self._writer = _Writer(stdout) if stdout is not None else None
-        self._is_coloured = stdout is not None and stdout.isatty() and not os.environ.get("NO_COLOR")
-        self.requests = RequestLog(self.flush, log_format not in ("auto", "json"))
+        is_coloured = stdout is not None and stdout.isatty() and not os.environ.get("NO_COLOR")
+        self._lines: LogLines | None = None
+        if isinstance(log_format, str) and log_format != "combined" and not access_logger.handlers:
+            self._lines = LogLines(log_format == "json", is_coloured, os.getpid())
+            self._lines.wall_offset = wall() - clock()
+        self.requests = RequestLog(self.flush, self._lines, not isinstance(log_format, logging.Handler))
 
     def flush(self) -> None:
         """Have what has been collected written; a log that cannot be written never ends the server."""
+        wall_offset = self._wall() - self._clock()
+        if self._lines is not None:
+            text = self._lines.take()
+            self._lines.wall_offset = wall_offset
+            if text and self._writer is not None:
+                self._writer.write(text)
+            return
         entries = self.requests.take()
         if not entries:
             return
-        wall_offset = self._wall() - self._clock()
         if isinstance(self._format, logging.Handler):
             self._hand_over(entries, wall_offset, self._format.handle, self._format.level)
         elif access_logger.handlers:
             self._hand_over(entries, wall_offset, access_logger.handle, access_logger.level or logging.INFO)
         elif self._writer is not None:
-            text = (
-                render_entries(entries, wall_offset, self._is_coloured)
-                if self._format == "auto"
-                else self._render(entries, wall_offset)
-            )
-            if text:
-                self._writer.write(text)
+            self._writer.write(self._render(entries, wall_offset))
 
-    def _render(self, entries: list[Any], wall_offset: float) -> str:
-        render: Any = RENDERERS.get(self._format) if isinstance(self._format, str) else self._format
+    def _render(self, entries: list[Any], wall_offset: float) -> bytes:
+        # Text where the logger's handlers have gone since the start.
+        render: Any = self._format if callable(self._format) else render_combined
         lines = []
         for raw in entries:
             try:
@@ -137,7 +144,7 @@ class AccessLog:
                     lines.append(f"{line}\n")
             except Exception as exc:  # the boundary: the application's function
                 logger.error("log_format %r failed for %s %s", render, raw[3], escape(raw[4]), exc_info=exc)
-        return "".join(lines)
+        return "".join(lines).encode("utf-8", "backslashreplace")
 
     def _hand_over(
         self, entries: list[Any], wall_offset: float, handle: Callable[[logging.LogRecord], Any], level: int
