@@ -1,4 +1,4 @@
-"""An application as it is run in production: TLS, request logging, timeouts.
+"""An application as it is run in production: CORS, compression, request logging, TLS, timeouts.
 
 The certificate and its key are PEM files; to try it without privileges and with a pair of your own:
 
@@ -9,7 +9,7 @@ The certificate and its key are PEM files; to try it without privileges and with
 
 import os
 
-from cello import App, TimeoutConfig, TlsConfig
+from cello import App, ClusterConfig, Http2Config, TimeoutConfig, TlsConfig
 
 CERT_PATH = os.environ.get("TLS_CERT", "/etc/ssl/cert.pem")
 KEY_PATH = os.environ.get("TLS_KEY", "/etc/ssl/key.pem")
@@ -17,6 +17,8 @@ KEY_PATH = os.environ.get("TLS_KEY", "/etc/ssl/key.pem")
 app = App()
 
 # Middleware
+app.enable_cors(origins=["https://example.com"])
+app.enable_compression(min_size=1024)
 app.enable_logging()
 
 
@@ -33,5 +35,7 @@ app.run(
     env="production",
     workers=8,
     tls=TlsConfig(cert_path=CERT_PATH, key_path=KEY_PATH),
+    http2=Http2Config(enabled=True),  # not built yet: a warning at the start, and HTTP/1.1
+    cluster=ClusterConfig(processes=4),  # likewise: one process serves
     timeout=TimeoutConfig(request_timeout=60),
 )

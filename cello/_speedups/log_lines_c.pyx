@@ -56,10 +56,11 @@ cdef class Buffer:
         """Put a number that is not negative, with zeros in front up to a width."""
         cdef char digits[24]
         cdef int at = 24
-        while number > 0 or width > 0 or at == 24:
+        cdef unsigned long long left = <unsigned long long>number
+        while left > 0 or width > 0 or at == 24:
             at -= 1
-            digits[at] = DIGITS[number % 10]
-            number //= 10
+            digits[at] = <char>(c"0" + left % 10)
+            left //= 10
             width -= 1
         return self.put(digits + at, 24 - at)
 
