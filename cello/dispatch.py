@@ -30,9 +30,10 @@ from .lanes import (
     watched_functions,
 )
 from .middleware import Parts, Tools, compose
+from .pages import POLICY, render_page
 from .pieces import Pieces
-from .problems import exception_members, prefers_json, problem, render_text
-from .response import OCTET_STREAM, TEXT, Response
+from .problems import exception_members, preferred_form, problem, render_text
+from .response import HTML, OCTET_STREAM, TEXT, Response
 from .returns import to_response
 from .routing import Route, RouteTable, place_of
 from .status import has_body
@@ -55,6 +56,8 @@ class Core:
         self.explain_json = explain
         self.watched: dict[CodeType, Watched] = {}
         self.lanes: Lanes | None = None
+        self.routes: list[Route] = []
+        self.chain: list[str] = []
 
     # Errors.
 
@@ -121,19 +124,37 @@ class Core:
         exc: BaseException | None,
         headers: dict[str, str] | None = None,
     ) -> Response:
-        extra = {}
+        extra: dict[str, Any] = {}
         if self.debug and status >= 500:
             extra = exception_members(exc) if exc is not None else {}
             lane = describe_lane(request.route, self.lanes)
             if lane is not None:
                 extra["lane"] = lane
         members = problem(status, detail, request.raw_path.decode("latin-1"), **extra)
-        if prefers_json(request.headers.get("accept")):
+        form = preferred_form(request.headers.get("accept"))
+        if form == "json":
             response = Response(encode(members), status, headers, content_type=PROBLEM)
+        elif form == "html":
+            response = Response(self._page(request, members, exc), status, headers, content_type=HTML)
+            response.set_header("content-security-policy", POLICY)
         else:
             response = Response(render_text(members), status, headers, content_type=TEXT)
         response.append_header("vary", "accept")
         return response
+
+    def _page(self, request: Any, members: dict[str, Any], exc: BaseException | None) -> str:
+        """Render an error for a browser: all there is to know of it in debug, else a few words."""
+        is_unmatched = members["status"] == 404 and request.route is None
+        if self.debug and (exc is not None or is_unmatched):
+            # Read where it is needed: a server in production never asks for it.
+            from .debug_page import Report, render_debug_page
+
+            report = Report(exc, request, members.get("lane"), self.chain, self.routes)
+            try:
+                return render_debug_page(members, report)
+            except Exception as untold:  # the page shows values of the application: any of them may be odd
+                logger.error("the debug page failed", exc_info=untold)
+        return render_page(members)
 
     # Results.
 
@@ -318,6 +339,8 @@ def build(
     core.watched = watched_functions(table.routes, parts.functions())
     lanes = core.lanes = Lanes(pool)
     tools = Tools(respond=core.respond_or_raise, failure=core.failure, pool=pool, lanes=lanes)
+    core.routes = table.routes
+    core.chain = (filters.names() if filters is not None else []) + parts.names()
     default_seconds = inf if response_seconds is None else float(response_seconds)
     for route in table.routes:
         call, is_coroutine = compose(route.handler, parts, tools, blocking=route.blocking)

@@ -25,7 +25,7 @@ from typing import Any
 from .errors import HTTPError
 from .lanes import Lanes
 from .response import Response
-from .routing import is_async
+from .routing import is_async, place_of
 from .threads import HandlerPool, PoolFull, begin_on, value_of
 
 Call = Callable[[Any], Any]
@@ -46,6 +46,18 @@ class Parts:
     def functions(self) -> list[Callable[..., Any]]:
         """Return all of them."""
         return [*self.before, *self.after, *self.middlewares, *self.exceptions.values()]
+
+    def names(self) -> list[str]:
+        """Say what stands around a handler, from the outside in."""
+        return [
+            *(f"before_request hook {place_of(hook)}" for hook in self.before),
+            *(f"after_request hook {place_of(hook)}" for hook in self.after),
+            *(f"middleware {place_of(middleware)}" for middleware in self.middlewares),
+            *(
+                f"exception_handler({getattr(kind, '__name__', kind)}) {place_of(take)}"
+                for kind, take in self.exceptions.items()
+            ),
+        ]
 
     def is_empty(self) -> bool:
         """Tell whether a handler can be called without any chain."""

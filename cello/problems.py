@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from .negotiation import parse_accept
 from .status import phrase_of
@@ -67,14 +67,15 @@ def render_text(members: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def prefers_json(accept: str | None) -> bool:
-    """Decide between problem+json and plain text by an Accept field.
+def preferred_form(accept: str | None) -> Literal["json", "html", "text"]:
+    """Decide between problem+json, a page and plain text by an Accept field (RFC 9110 12.5.1).
 
-    True unless text/html or text/plain has a higher quality than JSON (RFC 9110 12.5.1), so also for a client
-    that sends no Accept field. Any JSON type speaks for JSON: application/json, application/vnd.api+json, ...
+    JSON unless text/html or text/plain has a higher quality, so also for a client that sends no Accept field.
+    Any JSON type speaks for JSON: application/json, application/vnd.api+json, ... A page is for who names
+    text/html, as browsers do.
     """
     if accept is None:
-        return True
+        return "json"
     qualities: dict[str, float] = {}
     for main, sub, quality in parse_accept(accept):
         is_json = main == "application" and (sub == "json" or sub.endswith("+json"))
@@ -83,4 +84,7 @@ def prefers_json(accept: str | None) -> bool:
     anything = qualities.get("*/*", 0.0)
     json = qualities.get("application/json", qualities.get("application/*", anything))
     text = qualities.get("text/*", anything)
-    return json >= max(qualities.get("text/html", text), qualities.get("text/plain", text))
+    html, plain = qualities.get("text/html", text), qualities.get("text/plain", text)
+    if json >= max(html, plain):
+        return "json"
+    return "html" if html >= plain and "text/html" in qualities else "text"

@@ -61,17 +61,30 @@ def test_hello_serves_its_page_and_json() -> None:
         assert process.stop() == 0
 
 
-def test_production_serves_over_tls_and_logs(certificates: Path) -> None:
+def test_production_serves_as_the_complete_example_says(certificates: Path) -> None:
     environment = {"TLS_CERT": str(certificates / "cert.pem"), "TLS_KEY": str(certificates / "key.pem")}
     trust = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
     with running_example("production.py", "--host", "127.0.0.1", environment=environment) as process:
         assert process.urls[0].startswith("https://127.0.0.1:")
         with httpx.Client(verify=trust, timeout=PATIENCE_SECONDS) as client:
             for host in ("127.0.0.1", "localhost"):
-                answer = client.get(f"https://{host}:{process.port}/")
+                answer = client.get(f"https://{host}:{process.port}/", headers={"X-Request-ID": "first"})
                 assert answer.json() == {"status": "ok"}
-                assert answer.headers["server"] == "cello"
-        process.stdout.wait_for("GET / 200 ")
+                assert (answer.headers["server"], answer.headers["x-request-id"]) == ("cello", "first")
+                assert "access-control-allow-origin" not in answer.headers
+            client.headers["origin"] = "https://example.com"
+            url = f"https://localhost:{process.port}"
+            assert client.get(url).headers["access-control-allow-origin"] == "https://example.com"
+            answer = client.options(url, headers={"Access-Control-Request-Method": "GET"})
+            assert (answer.status_code, answer.content) == (204, b"")
+            assert answer.headers["access-control-allow-origin"] == "https://example.com"
+            answer = client.get(f"{url}/{'no-such-path' * 100}", headers={"Accept-Encoding": "gzip"})
+            assert (answer.status_code, answer.headers["content-encoding"]) == (404, "gzip")
+            assert answer.json()["detail"] == "no route matches this path"
+        process.stdout.wait_for(r" GET / 200 \d+\.\dms 15B 127\.0\.0\.1$")
+        process.stdout.wait_for(r" GET /no-such-path\S* 404 ")
+        for missing in ("HTTP/2", "the cluster"):
+            assert sum(missing in line for line in process.stderr.lines) == 1
         assert process.stop() == 0
 
 
@@ -79,9 +92,8 @@ def test_production_without_its_certificate_says_which_file_is_missing(tmp_path:
     environment = {"TLS_CERT": str(tmp_path / "nowhere.pem"), "TLS_KEY": str(tmp_path / "key.pem")}
     with running_example("production.py", "--host", "127.0.0.1", environment=environment) as process:
         assert process.wait() == 1
-        assert (
-            process.stderr.text == f"cello: TlsConfig(cert_path='{tmp_path / 'nowhere.pem'}'): no such file"
-        )
+        told = f"cello: TlsConfig(cert_path='{tmp_path / 'nowhere.pem'}'): no such file"
+        assert process.stderr.lines[-1] == told
 
 
 def test_production_is_the_readmes_example_with_paths_of_its_own() -> None:

@@ -35,6 +35,12 @@ class Filters:
         self.min_bytes = -1 if compression is None else int(compression.min_bytes)
         self.has_request_ids = has_request_ids
 
+    def names(self) -> list[str]:
+        """Name what is there, from the outside in: an answer passes it in the other direction."""
+        found = ["request ids"] if self.has_request_ids else []
+        found += ["CORS"] if self.cors is not None else []
+        return [*found, "compression"] if self.compression is not None else found
+
 
 class FilteredStream(AnswerStream):
     """The stream of one exchange, with the filters between it and the adapter's.

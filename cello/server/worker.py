@@ -104,11 +104,11 @@ class Worker:
                 await self._serve(dispatcher, when_ready)
             finally:
                 pool.shutdown()
+                if self.log is not None:
+                    self.log.close()  # before whatever the hooks have to say
                 await self._application.shutdown()
         finally:
             self._close_listeners()
-            if self.log is not None:
-                self.log.close()
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:

@@ -73,7 +73,8 @@ def test_headers_of_an_http_error(serve: Any, path: str) -> None:
         (None, "application/problem+json"),
         ("*/*", "application/problem+json"),
         ("application/json", "application/problem+json"),
-        ("text/html,application/xhtml+xml,*/*;q=0.8", "text/plain; charset=utf-8"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html; charset=utf-8"),
+        ("text/*", "text/plain; charset=utf-8"),
         ("text/plain", "text/plain; charset=utf-8"),
         ("text/html;q=0.1, application/json", "application/problem+json"),
     ],
@@ -88,7 +89,10 @@ def test_form_of_a_problem_follows_accept(
         assert answer.get("vary") == "accept"
         phrase = {409: "Conflict", 404: "Not Found"}[answer.status]
         assert phrase in answer.text
-        if content_type.startswith("text/"):
+        if content_type.startswith("text/html"):
+            assert f"<h1>{answer.status} {phrase}</h1>" in answer.text
+            assert "default-src 'none'" in str(answer.get("content-security-policy"))
+        elif content_type.startswith("text/"):
             assert answer.text.startswith(f"{answer.status} {phrase}\n")
 
 
@@ -111,6 +115,15 @@ def test_production_says_only_phrase_and_request_id(serve: Any, log: Any, path: 
 @LANES
 def test_production_of_a_browser(serve: Any, log: Any, path: str) -> None:
     answer = serve(raising(lambda: ValueError("the secret"))).get(path, [("Accept", "text/html")])
+    assert answer.status == 500
+    assert re.search("<h1>500 Internal Server Error</h1>\n<p>request id [0-9a-f]{16}</p>", answer.text)
+    assert "secret" not in answer.text
+    assert "test_errors" not in answer.text
+
+
+@LANES
+def test_production_in_plain_text(serve: Any, log: Any, path: str) -> None:
+    answer = serve(raising(lambda: ValueError("the secret"))).get(path, [("Accept", "text/plain")])
     assert re.fullmatch(f"500 Internal Server Error\n\nrequest id [0-9a-f]{{16}}\n\n{path}\n", answer.text)
 
 
@@ -139,7 +152,7 @@ def test_debug_shows_the_traceback(serve: Any, log: Any, path: str) -> None:
     members = client.get(path).json()
     assert members["detail"] == members["exception"] == "ValueError: the bug"
     assert any("raise make()" in line for line in members["traceback"])
-    text = client.get(path, [("Accept", "text/html")]).text
+    text = client.get(path, [("Accept", "text/plain")]).text
     assert "Traceback (most recent call last)" in text
     assert text.rstrip().endswith("ValueError: the bug")
     assert "ValueError: the bug" in log.text
@@ -201,7 +214,7 @@ def test_errors_that_cannot_be_told_are_still_answered(
         answer = client.get(path, [("Accept", accept)])
         assert answer.status == 500
         assert answer.get("x-b") is None
-        assert answer.get("content-type") in ("application/problem+json", "text/plain; charset=utf-8")
+        assert answer.get("content-type") in ("application/problem+json", "text/html; charset=utf-8")
         found = re.search("request id [0-9a-f]{16}", answer.text)
         assert found is not None
         assert found[0] in log.text

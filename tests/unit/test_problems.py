@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cello.negotiation import MAX_RANGES
-from cello.problems import exception_members, prefers_json, problem, render_text
+from cello.problems import exception_members, preferred_form, problem, render_text
 
 
 def failure(exc: BaseException) -> BaseException:
@@ -118,7 +118,7 @@ def test_plain_text_has_the_same_facts() -> None:
     ],
 )
 def test_programs_get_json(accept: str | None) -> None:
-    assert prefers_json(accept)
+    assert preferred_form(accept) == "json"
 
 
 @pytest.mark.parametrize(
@@ -142,21 +142,21 @@ def test_programs_get_json(accept: str | None) -> None:
     ],
 )
 def test_browsers_get_text(accept: str) -> None:
-    assert not prefers_json(accept)
+    assert preferred_form(accept) != "json"
 
 
 def test_the_count_of_media_ranges_is_bounded() -> None:
     padding = "image/png," * (MAX_RANGES - 1)
-    assert not prefers_json(padding + "text/html")
-    assert prefers_json(padding + "image/png,text/html")
+    assert preferred_form(padding + "text/html") != "json"
+    assert preferred_form(padding + "image/png,text/html") == "json"
 
 
 @given(st.text())
 def test_any_text_is_decided(accept: str) -> None:
-    assert prefers_json(accept) in (True, False)
+    assert preferred_form(accept) in ("json", "html", "text")
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000))
 def test_the_higher_quality_wins_and_json_wins_a_tie(json: int, html: int) -> None:
     accept = f"text/html;q={html / 1000:.3f}, application/json;q={json / 1000:.3f}"
-    assert prefers_json(accept) == (json >= html)
+    assert (preferred_form(accept) == "json") == (json >= html)
