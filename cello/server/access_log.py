@@ -54,10 +54,12 @@ class _Writer:
                 self._dropped_count += text.count(b"\n")
                 return
             self._waiting_bytes += len(text)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="cello-request-log", daemon=True)
-            self._thread.start()
         self._texts.put(text)
+        if self._thread is None:
+            thread = threading.Thread(target=self._work, name="cello-request-log", daemon=True)
+            with suppress(RuntimeError):  # the system has no thread left: with the next text, perhaps
+                thread.start()
+                self._thread = thread
 
     def _work(self) -> None:
         while (text := self._texts.get()) is not None:
@@ -152,8 +154,12 @@ class AccessLog:
         """Give each entry of a level and above to the logging module."""
         for raw in entries:
             entry = entry_of(raw, wall_offset)
-            if entry.level >= level:
+            if entry.level < level:
+                continue
+            try:
                 handle(as_record(entry))
+            except Exception as exc:  # the boundary: the application's handler
+                logger.error("a handler of the request log failed", exc_info=exc)
 
     def close(self) -> None:
         """Write what is left."""

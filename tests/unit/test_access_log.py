@@ -264,6 +264,20 @@ class TestBatches:
         add(log)
         log.close()
 
+    def test_a_system_without_threads_loses_nothing(
+        self, output: Output, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        log = AccessLog("auto", output)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            add(log, b"/first")
+            log.flush()
+        add(log, b"/second")
+        assert [line.split()[3] for line in written(log, output)] == ["/first", "/second"]
+
     def test_an_output_that_blocks_holds_nobody_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(access_log, "MOST_BYTES", 1000)
         may_go, is_held = threading.Event(), threading.Event()
@@ -385,6 +399,18 @@ class TestHandlers:
         self.use(AccessLog(kept, output, wall=lambda: WALL))
         self.check(kept)
         assert output.getvalue() == ""
+
+    def test_a_handler_that_fails_is_told_of(self, output: Output) -> None:
+        class Broken(Kept):
+            def emit(self, record: logging.LogRecord) -> None:
+                super().emit(record)
+                raise LookupError("no disk")
+
+        broken = Broken()
+        with watching_log() as watch:
+            self.use(AccessLog(broken, output, wall=lambda: WALL))
+            assert watch.text.count("LookupError: no disk") == 2
+        assert len(broken.records) == 2
 
     def test_handlers_of_the_logger_get_them_too(self, output: Output) -> None:
         kept = Kept()
