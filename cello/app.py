@@ -238,6 +238,7 @@ class App:
 
     def enable_logging(self) -> None:
         """Log requests also in production; ``--no-logs`` and ``logs=False`` win."""
+        self._check_open("enable_logging")
         self._has_logging = True
 
     # Startup, shutdown, state.

@@ -8,6 +8,7 @@ what cannot be right together (HTTP/2 without TLS) by ``resolve_options``; what 
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from collections.abc import Mapping
@@ -73,7 +74,8 @@ def is_host(text: str) -> bool:
 
 
 def _check_log_format(value: object) -> None:
-    is_object = isinstance(value, logging.Handler) or (callable(value) and not isinstance(value, type))
+    is_function = callable(value) and not isinstance(value, type) and not inspect.iscoroutinefunction(value)
+    is_object = isinstance(value, logging.Handler) or is_function
     if is_object or (isinstance(value, str) and value in LOG_FORMATS):
         return
     hint = did_you_mean(value, LOG_FORMATS) if isinstance(value, str) else ""

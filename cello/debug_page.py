@@ -12,10 +12,12 @@ import re
 import reprlib
 import sysconfig
 import traceback
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from html import escape
+from itertools import islice
 from pathlib import Path
 from shlex import quote
 from types import TracebackType
@@ -26,25 +28,30 @@ from .routing import Route
 
 LINES_AROUND = 5
 MOST_FRAMES = 50
+MOST_FAILURES = 10
 MOST_LOCALS = 40
 MOST_BODY_BYTES = 2048
 NEAREST_ROUTES = 5
 LEAST_LIKENESS = 0.3
 
-_SECRET = re.compile(
-    r"pass(wor|phrase|wd)|secret|token|api_?key|credential|authori[sz]ation|cookie|session|signature", re.I
+_WORDS = (
+    r"pass(?:wor|phrase|wd)|pwd|secret|token|api_?key|private_?key|credential|auth|cookie|session|signature"
+    r"|dsn"
 )
+_SECRET = re.compile(_WORDS, re.I)
 _SECRET_PAIR = re.compile(
-    r"""((?:pass(?:wor|phrase|wd)|secret|token|api_?key|credential|authori[sz]ation|cookie|session|signature)\w*["']?\s*[=:]\s*)"""
-    r"""(b?'(?:[^'\\]|\\.)*'|b?"(?:[^"\\]|\\.)*"|[^\s,&)}\]'"]+)""",
+    rf"""((?:{_WORDS})\w*(?:["']?\s*[=:]\s*|["']\s*,\s*))"""
+    r"""(b?'(?:[^'\\]|\\.)*'|b?"(?:[^"\\]|\\.)*"|\[[^\]]*\]|[^\s,&)}\]'"]+)""",
     re.I,
 )
 MASK = "***"
 
 _LIBRARIES = tuple(
     f"{Path(path).resolve()}/"
-    for path in {str(Path(__file__).parent), *map(str, sysconfig.get_paths().values())}
-    if path
+    for path in (
+        str(Path(__file__).parent),
+        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    )
 )
 
 _PAGE_STYLE = (
@@ -99,6 +106,18 @@ class Report:
     routes: list[Route] = field(default_factory=list)
 
 
+class _Masked:
+    """Stands for a secret."""
+
+    def __repr__(self) -> str:
+        return MASK
+
+
+def _is_secret(name: Any) -> bool:
+    text = name.decode("latin-1") if isinstance(name, bytes) else name
+    return isinstance(text, str) and _SECRET.search(text) is not None
+
+
 class _Repr(reprlib.Repr):
     """reprlib, a little more generous, and with secrets masked."""
 
@@ -107,6 +126,20 @@ class _Repr(reprlib.Repr):
         self.maxstring = self.maxother = 300
         self.maxdict = self.maxlist = self.maxtuple = self.maxset = 20
         self.maxlevel = 4
+
+    def repr_dict(self, value: dict[Any, Any], level: int) -> str:
+        """Show a dict with the values of secret names masked."""
+        masked = {
+            key: _Masked() if _is_secret(key) else each for key, each in islice(value.items(), self.maxdict)
+        }
+        shown = super().repr_dict(masked, level)
+        return shown if len(value) <= self.maxdict else f"{shown[:-1]}, ...}}"
+
+    def repr_tuple(self, value: tuple[Any, ...], level: int) -> str:
+        """Show a tuple; one of a name and a value, as header fields are, with a secret value masked."""
+        if len(value) == 2 and _is_secret(value[0]):
+            value = (value[0], _Masked())
+        return super().repr_tuple(value, level)
 
     def shown(self, name: str, value: Any) -> str:
         """Return a value in a line, or what its repr raised."""
@@ -131,7 +164,7 @@ def failures_of(exc: BaseException) -> list[Failure]:
     seen: set[int] = set()
     relation = ""
     current: BaseException | None = exc
-    while current is not None and id(current) not in seen:
+    while current is not None and id(current) not in seen and len(found) < MOST_FAILURES:
         seen.add(id(current))
         found.append(Failure(_headline(current), relation, frames_of(current.__traceback__)))
         if current.__cause__ is not None:
@@ -150,11 +183,11 @@ def _headline(exc: BaseException) -> str:
 
 def frames_of(trace: TracebackType | None) -> list[Frame]:
     """Return a traceback's frames, the innermost first: MOST_FRAMES of them."""
-    frames: list[Frame] = []
+    last: deque[TracebackType] = deque(maxlen=MOST_FRAMES)
     while trace is not None:
-        frames.append(_frame_of(trace))
+        last.append(trace)
         trace = trace.tb_next
-    return frames[::-1][:MOST_FRAMES]
+    return [_frame_of(each) for each in reversed(last)]
 
 
 def _frame_of(trace: TracebackType) -> Frame:
@@ -176,7 +209,10 @@ def _frame_of(trace: TracebackType) -> Frame:
 
 def shown_fields(fields: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return header fields with the secret ones masked."""
-    return [(name, MASK if _SECRET.search(name) else value) for name, value in fields]
+    return [
+        (name, MASK if _SECRET.search(name) else _SECRET_PAIR.sub(rf"\1{MASK}", value))
+        for name, value in fields
+    ]
 
 
 def curl_of(request: Any) -> str:
@@ -196,13 +232,26 @@ def curl_of(request: Any) -> str:
 
 
 def _url_of(request: Any) -> str:
-    return _SECRET_PAIR.sub(rf"\1{MASK}", request.url)
+    front, mark, query = str(request.url).partition("?")
+    return f"{front}{mark}{_masked_pairs(query)}"
+
+
+def _masked_pairs(text: str) -> str:
+    """Mask the values of secret names in a query or an urlencoded form."""
+    pairs = [pair.partition("=") for pair in text.split("&")]
+    return "&".join(
+        f"{name}={MASK}" if mark and _SECRET.search(name) else name + mark + value
+        for name, mark, value in pairs
+    )
 
 
 def _body_of(request: Any) -> str:
     try:
         body: bytes = request.body()
-        return body.decode() if len(body) <= MOST_BODY_BYTES else ""
+        if len(body) > MOST_BODY_BYTES:
+            return ""
+        text = body.decode()
+        return _masked_pairs(text) if request.is_form() else _SECRET_PAIR.sub(rf"\1{MASK}", text)
     except Exception:  # noqa: BLE001 - a body that is streamed, or is no text: the command goes without
         return ""
 

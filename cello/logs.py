@@ -117,6 +117,7 @@ def configure_logging(log_format: LogFormat = "auto") -> None:
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if log_format == "json" else text)
     logger.addHandler(handler)
+    access_logger.propagate = False  # else what the application attaches there would be shown twice
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.INFO)
 

@@ -117,6 +117,8 @@ class Dispatcher:
         if filters.cors is not None and request.method == "OPTIONS":
             fields = filters.cors.preflight(request)
             if fields is not None:
+                if filters.has_request_ids:
+                    fields = [*fields, (b"x-request-id", request.request_id_octets())]
                 stream.respond(204, fields, b"", -1)
                 return None
         filtered = FilteredStream(filters, request, stream)

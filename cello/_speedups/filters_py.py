@@ -60,7 +60,7 @@ class FilteredStream(AnswerStream):
 
     def respond(self, status: int, fields: list[tuple[bytes, bytes]], body: bytes, length: int) -> None:
         """Send a whole answer; see types.Stream."""
-        if 0 <= self._filters.min_bytes <= length:
+        if self._filters.min_bytes >= 0 and (length >= self._filters.min_bytes or status == 304):
             self._filters.compression.respond(self, self._request, status, fields, body, length)
         else:
             self.pass_on(status, fields, body, length)
@@ -94,9 +94,7 @@ class FilteredStream(AnswerStream):
         """Send the head of a streamed answer; see types.Stream."""
         compression = self._filters.compression
         if compression is not None:
-            fields, self._encoder = compression.begin(self._request, status, fields, length, has_body)
-            if self._encoder is not None:
-                length = -1
+            fields, length, self._encoder = compression.begin(self._request, status, fields, length, has_body)
         self._stream.head(status, self._with_common(fields), length, has_body)
 
     def data(self, piece: bytes) -> None:

@@ -89,6 +89,8 @@ class H1Connection(SendSide):
         self.deadline = inf
         self.stall_deadline = inf
         self.service.connections.discard(self)
+        if self._is_streaming:
+            self._log_answer()  # as far as it came
         self._cancel("the connection was lost")
         self._wake_drain()
         self._reader.close()
@@ -286,6 +288,17 @@ class H1Connection(SendSide):
 
     def _answer_done(self) -> None:
         """The answer is out: log it, and go on to the next message or close."""
+        self._log_answer()
+        self.exchange = None
+        self._wants_body_paused = False
+        if not self._is_keep_alive:
+            self._close_in_steps()
+        elif self._reader.is_whole:
+            self._next_message()
+        elif self._is_reading_paused:
+            self._pace()
+
+    def _log_answer(self) -> None:
         log = self.service.log
         if log is not None:
             reader = self._reader
@@ -298,14 +311,6 @@ class H1Connection(SendSide):
                 self.sent_bytes,
                 self._request,
             )
-        self.exchange = None
-        self._wants_body_paused = False
-        if not self._is_keep_alive:
-            self._close_in_steps()
-        elif self._reader.is_whole:
-            self._next_message()
-        elif self._is_reading_paused:
-            self._pace()
 
     def _next_message(self) -> None:
         """Be ready for the next request on this connection."""

@@ -152,11 +152,18 @@ cdef class LogLines:
                 if self.is_json
                 else strftime("%Y-%m-%d %H:%M:%S", localtime(now))
             )
-        self.out.put_text(self.stamp)
-        if self.is_json:
-            self.put_json(wall - now, seconds, client, method, target, status, size, route, version, request_id)
-        else:
-            self.put_line(seconds, client, method, target, status, size)
+        cdef Py_ssize_t before = self.out.size
+        try:
+            self.out.put_text(self.stamp)
+            if self.is_json:
+                self.put_json(
+                    wall - now, seconds, client, method, target, status, size, route, version, request_id
+                )
+            else:
+                self.put_line(seconds, client, method, target, status, size)
+        except BaseException:
+            self.out.size = before  # no half of a line in front of the next
+            raise
 
     cdef int put_line(self, double seconds, str client, str method, bytes target, int status,
                       Py_ssize_t size) except -1:

@@ -29,6 +29,7 @@ OFF_LOOP_BYTES = 32768  # what takes longer to compress than a hop to a thread a
 MAX_THREADS = 4
 IDLE_SECONDS = 5.0
 MAX_REMEMBERED = 256
+MAX_REMEMBERED_BYTES = 256
 
 _COMPRESSIBLE = frozenset(
     (
@@ -41,7 +42,8 @@ _COMPRESSIBLE = frozenset(
     )
 )
 _VARY = (b"vary", b"Accept-Encoding")
-_UNTOUCHED = (b"content-encoding", b"content-range", b"content-digest")
+_DIGESTS = (b"content-digest", b"repr-digest", b"digest", b"content-md5")
+_UNTOUCHED = frozenset((b"content-encoding", b"content-range", *_DIGESTS))
 
 
 class Compressor:
@@ -67,8 +69,10 @@ class Compressor:
     ) -> None:
         """Answer through a FilteredStream; where the body is large, when a thread has compressed it."""
         fields, coding = self._prepare(request, status, fields)
-        if coding is None or not body:  # without a body: HEAD, whose length is that of the body as it is
+        if coding is None:
             stream.pass_on(status, fields, body, length)
+        elif not body:  # HEAD: RFC 9110 8.6 wants GET's length or none, and GET's is not known
+            stream.pass_on(status, _as_encoded(fields, coding), body, -1)
         elif len(body) < OFF_LOOP_BYTES:
             self._pass_on(stream, status, fields, body, coding, _compressed(coding, body))
         else:
@@ -102,22 +106,25 @@ class Compressor:
 
     def begin(
         self, request: Any, status: int, fields: Fields, length: int, has_body: bool
-    ) -> tuple[Fields, _Encoder | None]:
-        """Return the fields of a streamed answer, and what its pieces go through: None where nothing does.
+    ) -> tuple[Fields, int, _Encoder | None]:
+        """Return fields and length of a streamed answer, and what its pieces go through, None for nothing.
 
         ``length`` is the one that the handler declared, or -1.
         """
         if 0 <= length < self.min_bytes:
-            return fields, None
+            return fields, length, None
         fields, coding = self._prepare(request, status, fields)
-        if coding is None or not has_body:
-            return fields, None
-        return _as_encoded(fields, coding), _Encoder(coding.new_stream(), self._pool)
+        if coding is None:
+            return fields, length, None
+        encoder = _Encoder(coding.new_stream(), self._pool) if has_body else None
+        return _as_encoded(fields, coding), -1, encoder
 
     # What is compressed, and how.
 
     def _prepare(self, request: Any, status: int, fields: Fields) -> tuple[Fields, Coding | None]:
         """Return the fields with what caches must know, and the coding to use; None for none."""
+        if status == 304:  # RFC 9110 15.4.5: with the Vary that the 200 has
+            return [*fields, _VARY], None
         if status == 206 or not has_body(status) or not self._may_be_encoded(fields):
             return fields, None
         return [*fields, _VARY], self.choose(request.raw_field(b"accept-encoding"))
@@ -135,7 +142,7 @@ class Compressor:
         found = self._types.get(content_type)
         if found is None:
             found = is_compressible(content_type.decode("latin-1"))
-            if len(self._types) < MAX_REMEMBERED:
+            if len(self._types) < MAX_REMEMBERED and len(content_type) <= MAX_REMEMBERED_BYTES:
                 self._types[content_type] = found
         return found
 
@@ -149,7 +156,7 @@ class Compressor:
         if accepted in self._choices:
             return self._choices[accepted]
         found = self._choose(accepted.decode("latin-1").lower())
-        if len(self._choices) < MAX_REMEMBERED:
+        if len(self._choices) < MAX_REMEMBERED and len(accepted) <= MAX_REMEMBERED_BYTES:
             self._choices[accepted] = found
         return found
 

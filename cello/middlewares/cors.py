@@ -7,13 +7,15 @@ by ``raw_field`` alone, and touches no answer itself.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from .._speedups import is_token
+from .._speedups import escape, is_token
 from ..checks import check_bool, refusal
 from ..errors import ConfigError
 from ..routing import is_async, place_of
@@ -23,7 +25,9 @@ logger = logging.getLogger("cello")
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 DEFAULT_PORTS = {"http": 80, "https": 443}
-MAX_REMEMBERED = 1024  # origins: a client may name any, and each takes a place
+MAX_REMEMBERED = 1024  # origins that a pattern allows; any number may
+MOST_SHOWN = 200  # octets of what a client names, in a line of the log
+MOST_TOLD = 100
 
 Origin = str | re.Pattern[str] | Callable[[str], bool]
 
@@ -33,6 +37,7 @@ _ORIGIN_IN_WORDS = (
     'slash at the end), "https://*.example.com", "null", "*", a compiled pattern or a function of the origin'
 )
 _HOST = re.compile(r"(\*\.)?([a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])", re.ASCII)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
 _LIST_SEPARATOR = re.compile(r"[ \t]*,[ \t]*")
 
 
@@ -67,12 +72,11 @@ class Cors:
         self._functions: list[Callable[[str], bool]] = []
         self._is_open = origins is None
         self._read_origins(() if origins is None else origins)
-        self._methods = {name.upper() for name in _tokens("methods", METHODS if methods is None else methods)}
-        self._allowed_fields = (
-            None
-            if _means_all(allow_headers)
-            else {name.lower() for name in _tokens("allow_headers", allow_headers)}
-        )
+        # None is whatever a preflight asks for.
+        listed = _tokens("methods", METHODS if methods is None else methods)
+        self._methods = None if "*" in listed else {name.upper() for name in listed}
+        fields = _tokens("allow_headers", ("*",) if allow_headers is None else allow_headers)
+        self._allowed_fields = None if "*" in fields else {name.lower() for name in fields}
         exposed = _tokens("expose_headers", () if expose_headers is None else expose_headers)
         if allow_credentials and "*" in exposed:
             raise ConfigError(
@@ -90,6 +94,7 @@ class Cors:
         )
         """The fields of answers to requests without an Origin, and to all where every origin is allowed."""
         self._remembered: dict[bytes, Fields] = {}
+        self._told_lines: set[str] = set()
         if self._is_open and allow_credentials:
             logger.warning(
                 "enable_cors: every origin is allowed, with credentials: any page can act in the name of who "
@@ -123,8 +128,8 @@ class Cors:
             fields = self.common
             if self.allows(origin):
                 fields = [(b"access-control-allow-origin", origin), *self._shared, *self.common]
-            if len(self._remembered) < MAX_REMEMBERED and not self._functions:
-                self._remembered[origin] = fields
+                if len(self._remembered) < MAX_REMEMBERED and not self._functions:
+                    self._remembered[origin] = fields
         return fields
 
     def allows(self, origin: bytes) -> bool:
@@ -138,10 +143,20 @@ class Cors:
 
     def _ask(self, function: Callable[[str], bool], origin: str) -> bool:
         try:
-            return bool(function(origin))
-        except Exception as exc:  # the boundary: the application's function
-            logger.error("enable_cors: %s failed for the origin %s", place_of(function), origin, exc_info=exc)
+            answer: Any = function(origin)
+        except BaseException as exc:
+            shown = escape(origin.encode())
+            logger.error("enable_cors: %s failed for the origin %s", place_of(function), shown, exc_info=exc)
             return False
+        if answer is not True and answer is not False and answer is not None:  # a coroutine would be true
+            if inspect.iscoroutine(answer):
+                answer.close()
+            logger.error(
+                "enable_cors: %s must return True or False, not %s: nobody is let in",
+                place_of(function),
+                type(answer).__name__,
+            )
+        return answer is True
 
     def _told(self, origin: bytes) -> bytes:
         return origin if self.is_selective else b"*"
@@ -160,15 +175,14 @@ class Cors:
         ]
         refused = self._fault(origin, method, wanted)
         if refused is not None:
-            logger.info(
-                "CORS: a preflight from %s for %s was refused: %s",
-                origin.decode("latin-1"),
-                request.raw_path.decode("latin-1"),
-                refused,
+            self._tell_once(
+                f"CORS: a preflight from {escape(origin[:MOST_SHOWN])} for "
+                f"{escape(request.raw_path[:MOST_SHOWN])} was refused: {refused}"
             )
             return fields
         fields.append((b"access-control-allow-origin", self._told(origin)))
-        fields.append((b"access-control-allow-methods", ", ".join(sorted(self._methods)).encode()))
+        methods = method if self._methods is None else ", ".join(sorted(self._methods)).encode()
+        fields.append((b"access-control-allow-methods", methods))
         allowed = wanted if self._allowed_fields is None else ", ".join(sorted(self._allowed_fields)).encode()
         if allowed:
             fields.append((b"access-control-allow-headers", allowed))
@@ -182,26 +196,32 @@ class Cors:
         fields.append((b"access-control-max-age", self._max_age))
         return fields
 
+    def _tell_once(self, line: str) -> None:
+        """Log why a preflight was refused: once, and MOST_TOLD of them at most, since anybody can ask."""
+        if line not in self._told_lines and len(self._told_lines) < MOST_TOLD:
+            self._told_lines.add(line)
+            logger.info(line)
+
     def _fault(self, origin: bytes, method: bytes, wanted: bytes) -> str | None:
         """Say what a preflight asks for that is not allowed, or None."""
         if not self.allows(origin):
             return "enable_cors(origins=...) does not list this origin"
         # Methods are case-sensitive, but a browser has made these six upper case itself.
-        if method.decode("latin-1") not in self._methods:
-            return f"enable_cors(methods=...) does not list {method.decode('latin-1')}"
+        asked = escape(method[:MOST_SHOWN])
+        if not is_token(method):
+            return f"{asked} is no method"
+        if self._methods is not None and method.decode("latin-1") not in self._methods:
+            return f"enable_cors(methods=...) does not list {asked}"
         names = [
             name for name in _LIST_SEPARATOR.split(wanted.decode("latin-1").strip(" \t").lower()) if name
         ]
         for name in names:
-            if not is_token(name.encode("latin-1")):
-                return f"{name!r} is no name of a field"
+            octets = name.encode("latin-1")
+            if not is_token(octets):
+                return f"{escape(octets[:MOST_SHOWN])} is no name of a field"
             if self._allowed_fields is not None and name not in self._allowed_fields:
-                return f"enable_cors(allow_headers=...) does not list {name}"
+                return f"enable_cors(allow_headers=...) does not list {escape(octets[:MOST_SHOWN])}"
         return None
-
-
-def _means_all(names: Sequence[str] | None) -> bool:
-    return names is None or (not isinstance(names, str) and "*" in names)
 
 
 def _tokens(name: str, values: Any) -> list[str]:
@@ -221,22 +241,30 @@ def _checked_origin(text: str) -> str:
     if text == "null":  # sandboxed frames and local files: every such page, so only for who asks for it
         return text
     lowered = text.lower()
-    scheme, separator, authority = lowered.partition("://")
+    scheme, _, authority = lowered.partition("://")
     try:
         parts = urlsplit(lowered)
         host, port = parts.hostname, parts.port
     except ValueError:
         raise refusal(_OWNER, "origins", text, _ORIGIN_IN_WORDS) from None
-    is_whole = bool(separator and scheme.isalnum() and host) and authority == parts.netloc
-    if (
-        not is_whole
-        or "@" in authority
-        or not _HOST.fullmatch(authority.rpartition(":")[0] if port is not None else authority)
-    ):
+    name = authority.removesuffix(f":{port}") if port is not None else authority
+    is_whole = bool(_SCHEME.fullmatch(scheme) and host) and authority == parts.netloc
+    if not is_whole or not _HOST.fullmatch(name) or not _is_as_browsers_write(name):
         raise refusal(_OWNER, "origins", text, _ORIGIN_IN_WORDS)
     if port is not None and port == DEFAULT_PORTS.get(scheme):
         raise refusal(_OWNER, "origins", text, f"no port here: browsers leave {scheme}'s own, {port}, out")
     return lowered
+
+
+def _is_as_browsers_write(host: str) -> bool:
+    """Tell whether an address is in the one form that browsers give it; a name always is."""
+    is_v6 = host.startswith("[")
+    if not is_v6 and not host.rpartition(".")[2].isdigit():
+        return True
+    try:
+        return host.strip("[]") == str(ip_address(host.strip("[]")))
+    except ValueError:
+        return False
 
 
 def _pattern_of(text: str) -> re.Pattern[str]:

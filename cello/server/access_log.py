@@ -63,7 +63,7 @@ class _Writer:
 
     def _work(self) -> None:
         while (text := self._texts.get()) is not None:
-            with suppress(OSError, ValueError):  # a closed pipe, a closed file: no reason to end the server
+            with suppress(Exception):  # a closed pipe, a closed file, an odd one: no reason to end the server
                 self._write(text)
             with self._lock:
                 self._waiting_bytes -= len(text)
@@ -142,9 +142,11 @@ class AccessLog:
         for raw in entries:
             try:
                 line = render(entry_of(raw, wall_offset))
-                if line is not None:
+                if isinstance(line, str):
                     lines.append(f"{line}\n")
-            except Exception as exc:  # the boundary: the application's function
+                elif line is not None:
+                    raise TypeError(f"it returned a {type(line).__name__}, expected a str or None")
+            except BaseException as exc:
                 logger.error("log_format %r failed for %s %s", render, raw[3], escape(raw[4]), exc_info=exc)
         return "".join(lines).encode("utf-8", "backslashreplace")
 
@@ -158,7 +160,7 @@ class AccessLog:
                 continue
             try:
                 handle(as_record(entry))
-            except Exception as exc:  # the boundary: the application's handler
+            except BaseException as exc:
                 logger.error("a handler of the request log failed", exc_info=exc)
 
     def close(self) -> None:

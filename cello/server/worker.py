@@ -77,7 +77,7 @@ class Worker:
         self._pool: HandlerPool | None = None
         self._watchdog: Watchdog | None = None
         self.service: Any = None
-        self.log = AccessLog(options.log_format) if options.logs else None
+        self.log: AccessLog | None = None  # from the startup hooks on, which may attach handlers
 
     @property
     def urls(self) -> list[str]:
@@ -149,6 +149,7 @@ class Worker:
             tick_seconds=tick_seconds,
             is_tls=options.tls is not None,
         )
+        self.log = AccessLog(options.log_format) if options.logs else None
         self.service.log = self.log.requests if self.log is not None else None
         self.service.is_stopping = self._is_stop_asked
         server = f"cello/{__version__}" if options.debug else "cello"

@@ -61,6 +61,23 @@ def outline_of(answer: Any) -> Outline:
     return outline
 
 
+FIRST = "first-hush"
+
+
+class Above:
+    """Keeps the lines with what is secret out of sight: the page shows the source around the line."""
+
+    first: int
+    second: int
+
+
+def login(request: Any) -> Any:
+    pairs = list(request.headers.items())
+    nested = {"password": [FIRST], "plain": 1}
+    form = request.form()
+    raise ValueError(f"{len(pairs)} {len(nested)} {len(form)}")
+
+
 class Odd:
     def __repr__(self) -> str:
         raise RuntimeError("no words")
@@ -198,3 +215,40 @@ def test_a_page_that_cannot_be_made_is_a_small_one(
     assert answer.status == 500
     assert "RuntimeError: in a coroutine" in "".join(outline_of(answer).words)
     assert "no page" in log.text
+
+
+def test_secrets_of_all_kinds_are_masked(serve: Any, log: Any) -> None:
+    app = App()
+
+    app.post("/login")(login)
+    headers = [
+        *BROWSER,
+        ("Authorization", "Bearer second-hush"),
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("Referer", "https://a.test/?token=third-hush"),
+    ]
+    client = serve(app, debug=True)
+    target = "/login?password=fourth-hush)tail-hush&page=2"
+    answer = client.request("POST", target, headers, b"user=ann&password=fifth-hush%27x")
+    text = "".join(outline_of(answer).words)
+    assert "hush" not in text
+    for kept in ("page=2", "user=ann&password=***", "https://a.test/?token=***"):
+        assert kept in text
+
+
+def test_long_chains_cost_little(serve: Any, log: Any) -> None:
+    app = App()
+
+    @app.get("/")
+    def chained(request: Any) -> Any:
+        last: Exception | None = None
+        for number in range(500):
+            error = ValueError(number)
+            error.__cause__ = last
+            last = error
+        assert last is not None
+        raise last
+
+    answer = serve(app, debug=True).get("/", BROWSER)
+    assert answer.status == 500
+    assert sum(word.startswith("It was caused by: ") for word in outline_of(answer).words) == 9

@@ -106,6 +106,42 @@ class TestRequestLog:
                 else:
                     assert (first, second, missing) == ([], [], [])
 
+    def test_an_answer_that_breaks_off_is_in_it(self, tmp_path: Path) -> None:
+        with running_script(tmp_path, DEVELOPMENT) as server:
+            with connected(server.port) as client:
+                client.send(b"GET /stream/60 HTTP/1.1\r\nHost: a\r\n\r\n")
+                server.stdout.wait_for("^streams$")
+            server.stdout.wait_for(r"GET /stream/60 200 ")
+
+    def test_preflights_have_ids_and_handlers_may_be_attached_at_the_start(self, tmp_path: Path) -> None:
+        source = (
+            APP
+            + """
+import logging
+
+class Kept(logging.Handler):
+    def emit(self, record):
+        print("kept", record.getMessage(), flush=True)
+
+@app.on_startup
+def attach():
+    logging.getLogger("cello.access").addHandler(Kept())
+
+app.enable_cors(origins=["https://a.test"])
+app.run(port=0)
+"""
+        )
+        with running_script(tmp_path, source) as server, connected(server.port) as client:
+            client.send(
+                b"OPTIONS / HTTP/1.1\r\nHost: a\r\nOrigin: https://a.test\r\n"
+                b"Access-Control-Request-Method: GET\r\nX-Request-ID: mine\r\n\r\n"
+            )
+            answer = client.answer()
+            assert (answer.status, answer.values("x-request-id")) == (204, ["mine"])
+            server.stdout.wait_for(r"^kept OPTIONS / 204 ")
+            assert "cello.access" not in server.stderr.text
+            assert sum("OPTIONS" in line for line in server.stdout.lines) == 1
+
     def test_a_reader_that_went_away_does_not_end_the_server(self, tmp_path: Path) -> None:
         (tmp_path / "app.py").write_text(DEVELOPMENT, "utf-8")
         reader, writer = os.pipe()

@@ -369,6 +369,26 @@ class TestFormats:
             assert "ZeroDivisionError" in watch.text
             assert "/fails" in watch.text
 
+    @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+    def test_nothing_that_a_function_raises_ends_the_server(
+        self, output: Output, kind: type[BaseException]
+    ) -> None:
+        def ends(entry: LogEntry) -> str:
+            raise kind
+
+        log = AccessLog(ends, output)
+        with watching_log() as watch:
+            add(log)
+            assert written(log, output) == []
+            assert kind.__name__ in watch.text
+
+    def test_what_is_no_line_is_told_of(self, output: Output) -> None:
+        log = AccessLog(lambda entry: entry.status, output)  # type: ignore[arg-type, return-value]
+        with watching_log() as watch:
+            add(log)
+            assert written(log, output) == []
+            assert "it returned a int, expected a str or None" in watch.text
+
 
 class Kept(logging.Handler):
     """Keeps the records that it gets."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cello import ConfigError
+from cello._speedups import make_request
 from cello.middlewares.cors import Cors
 from tests.kit.log_watch import watching_log
 
@@ -32,6 +33,8 @@ async def coroutine(origin: str) -> bool:
         (["http://[::1]:3000"], ["http://[::1]:3000"], ["http://[::1]"]),
         (["http://localhost:3000"], ["http://localhost:3000"], ["http://localhost"]),
         (["null"], ["null"], ["https://a.test", ""]),
+        (["chrome-extension://abcdef"], ["chrome-extension://abcdef"], ["chrome-extension://abc"]),
+        (["https://127.0.0.1:8443"], ["https://127.0.0.1:8443"], ["https://127.0.0.1"]),
         ([], [], ["https://a.test", "null"]),
         (
             ["https://*.a.test"],
@@ -81,6 +84,11 @@ def test_origins(origins: Any, allowed: list[str], refused: list[str]) -> None:
         ({"origins": ["https://*.*.com"]}, "'https://*.*.com'"),
         ({"origins": ["https://"]}, "'https://'"),
         ({"origins": [""]}, "origins=''"),
+        ({"origins": ["https://example.com:08443"]}, "'https://example.com:08443'"),
+        ({"origins": ["https://[0:0::1]:3000"]}, "'https://[0:0::1]:3000'"),
+        ({"origins": ["https://127.1:3000"]}, "'https://127.1:3000'"),
+        ({"origins": ["-x://a"]}, "'-x://a'"),
+        ({"allow_headers": 5}, "allow_headers=5"),
         ({"origins": [1]}, "origins=1"),
         ({"origins": 1}, "origins=1"),
         ({"origins": [re.compile(b"https://a")]}, "re.compile(b'https://a')"),
@@ -144,3 +152,65 @@ def test_no_flood_of_origins_is_remembered() -> None:
     for number in range(3000):
         assert len(cors.fields_for(b"https://n%d.a.test" % number)) == 2
     assert len(cors._remembered) <= 1024
+
+
+@pytest.mark.parametrize("answer", ["yes", 1, re.match("a", "a"), [], object()])
+def test_only_true_lets_in(answer: Any) -> None:
+    with watching_log() as log:
+        assert Cors(lambda origin: answer).fields_for(b"https://a.test") == [(b"vary", b"Origin")]
+        assert "must return True or False" in log.text
+
+
+def test_a_coroutine_lets_nobody_in() -> None:
+    with watching_log() as log:
+        assert not Cors(lambda origin: coroutine(origin)).allows(b"https://a.test")
+        assert "not coroutine: nobody is let in" in log.text
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_nothing_that_a_function_raises_ends_the_server(kind: type[BaseException]) -> None:
+    def ends(origin: str) -> bool:
+        raise kind
+
+    with watching_log() as log:
+        assert not Cors(ends).allows(b"https://a.test")
+        assert kind.__name__ in log.text
+
+
+def preflight_of(**fields: bytes) -> Any:
+    raw = [(name.replace("_", "-").encode(), value) for name, value in fields.items()]
+    return make_request("OPTIONS", b"/x", b"", raw, b"", 0, 0, b"a", "http", "1.1", None)
+
+
+def test_names_may_come_in_any_iterable() -> None:
+    cors = Cors(
+        iter(["https://a.test"]),
+        methods=iter(["GET"]),
+        allow_headers=map(str.strip, ["X-A ", " X-B"]),  # type: ignore[arg-type]
+    )
+    asked = preflight_of(
+        origin=b"https://a.test", access_control_request_method=b"GET", access_control_request_headers=b"x-b"
+    )
+    assert (b"access-control-allow-headers", b"x-a, x-b") in (cors.preflight(asked) or [])
+
+
+def test_a_star_is_any_method() -> None:
+    cors = Cors(methods=["*"])
+    for method, expected in ((b"PURGE", b"PURGE"), (b"a b", None)):
+        asked = preflight_of(origin=b"https://a.test", access_control_request_method=method)
+        assert dict(cors.preflight(asked) or []).get(b"access-control-allow-methods") == expected
+
+
+def test_the_log_of_refusals_cannot_be_flooded_or_forged() -> None:
+    cors = Cors(["https://a.test"])
+    with watching_log() as log:
+        for number in range(300):
+            origin = b"https://n%d.test\x9b31m\x85FORGED" % (number // 2) + b"x" * 60_000
+            assert (
+                cors.preflight(preflight_of(origin=origin, access_control_request_method=b"GET")) is not None
+            )
+        lines = log.text.splitlines()
+    assert len(lines) == 100
+    assert max(map(len, lines)) < 1000
+    assert "\\x9b31m\\x85FORGED" in lines[0]
+    assert cors._remembered == {}
