@@ -276,6 +276,11 @@ async def _patient(request: Any) -> str:
     return "patient"
 
 
+async def _overdue(request: Any) -> str:
+    await asyncio.sleep(0.8)  # past its route's timeout, before the request's
+    return "overdue"
+
+
 async def _ignore(request: Any) -> str:
     return "ignored"
 
@@ -332,6 +337,7 @@ def corpus_app() -> Any:
     app.get("/long-stream")(_long_stream)
     app.get("/slow")(_slow)
     app.get("/patient")(_patient)
+    app.route("/overdue", methods=["GET", "POST"], timeout=0.2)(_overdue)
     app.post("/patient-upload", stream=True)(_patient)
     app.post("/late-upload", stream=True, timeout=1)(_patient)
     app.post("/upload", stream=True)(_count)
