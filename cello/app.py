@@ -229,8 +229,8 @@ class App:
     def enable_compression(self, min_size: int = 1024) -> None:
         """Compress answers for clients that take it: gzip, and br and zstd where they are installed.
 
-        ``min_size`` is in bytes; whole bodies below it are sent as they are, streams are always compressed
-        (docs/compression.md). Raises ConfigError.
+        ``min_size`` is in bytes; bodies below it, and streams that declare a length below it, are sent as
+        they are (docs/compression.md). Raises ConfigError.
         """
         self._check_open("enable_compression")
         check_min_size(min_size)

@@ -106,6 +106,11 @@ class Report:
     routes: list[Route] = field(default_factory=list)
 
 
+def _masked(text: str) -> str:
+    """Mask the values in a text that stand behind a secret name."""
+    return _SECRET_PAIR.sub(rf"\1{MASK}", text)
+
+
 class _Masked:
     """Stands for a secret."""
 
@@ -149,7 +154,7 @@ class _Repr(reprlib.Repr):
             text = self.repr(value)
         except BaseException as exc:  # noqa: BLE001 - the application's own repr
             return f"<repr of {type(value).__name__} raised {type(exc).__name__}>"
-        return _SECRET_PAIR.sub(rf"\1{MASK}", text)
+        return _masked(text)
 
 
 _repr = _Repr()
@@ -209,10 +214,7 @@ def _frame_of(trace: TracebackType) -> Frame:
 
 def shown_fields(fields: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return header fields with the secret ones masked."""
-    return [
-        (name, MASK if _SECRET.search(name) else _SECRET_PAIR.sub(rf"\1{MASK}", value))
-        for name, value in fields
-    ]
+    return [(name, MASK if _SECRET.search(name) else _masked(value)) for name, value in fields]
 
 
 def curl_of(request: Any) -> str:
@@ -251,7 +253,7 @@ def _body_of(request: Any) -> str:
         if len(body) > MOST_BODY_BYTES:
             return ""
         text = body.decode()
-        return _masked_pairs(text) if request.is_form() else _SECRET_PAIR.sub(rf"\1{MASK}", text)
+        return _masked_pairs(text) if request.is_form() else _masked(text)
     except Exception:  # noqa: BLE001 - a body that is streamed, or is no text: the command goes without
         return ""
 
@@ -282,13 +284,10 @@ def render_debug_page(members: Mapping[str, Any], report: Report) -> str:
     failures = failures_of(exc) if exc is not None else []
     status = f"{members['status']} {members['title']}"
     headline = failures[0].headline if failures else status
-    body = (
-        [f'<p class="soft">{escape(status)}</p>\n<h1 class="bad">{escape(headline)}</h1>\n']
-        if failures
-        else []
-    )
-    if not failures:
-        body.append(f"<h1>{escape(status)}</h1>\n<p>{escape(str(members.get('detail', '')))}</p>\n")
+    if failures:
+        body = [f'<p class="soft">{escape(status)}</p>\n<h1 class="bad">{escape(headline)}</h1>\n']
+    else:
+        body = [f"<h1>{escape(status)}</h1>\n<p>{escape(str(members.get('detail', '')))}</p>\n"]
     body.append(f"<p><code>{escape(request.method)} {escape(_url_of(request))}</code></p>\n")
     if members["status"] == 404 and request.route is None:
         body.append(_routes_section(request, report.routes))

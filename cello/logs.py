@@ -73,19 +73,20 @@ def entry_of(raw: Any, wall_offset: float) -> LogEntry:
 
 def escape_words(octets: bytes) -> str:
     """Render octets with spaces in them for a quoted field."""
-    return " ".join(escape(word) for word in octets.split(b" ")).replace('"', "\\x22")
+    return _quotable(" ".join(escape(word) for word in octets.split(b" ")))
+
+
+def _quotable(text: str) -> str:
+    return text.replace('"', "\\x22")
 
 
 def render_combined(entry: LogEntry) -> str:
     """Render an entry in the Combined Log Format, which log analysers read."""
     at = time.localtime(entry.time)
     stamp = f"{at.tm_mday:02d}/{_MONTHS[at.tm_mon - 1]}/{at.tm_year}:{time.strftime('%H:%M:%S %z', at)}"
-    line = f"{entry.method} {entry.target} {entry.protocol}".replace('"', "\\x22")
-    referer, agent = entry.referer or "-", entry.user_agent or "-"
-    return (
-        f'{entry.client} - - [{stamp}] "{line}" {entry.status} {entry.bytes or "-"} '
-        f'"{referer.replace(chr(34), chr(92) + "x22")}" "{agent}"'
-    )
+    line = _quotable(f"{entry.method} {entry.target} {entry.protocol}")
+    referer, agent = _quotable(entry.referer or "-"), entry.user_agent or "-"
+    return f'{entry.client} - - [{stamp}] "{line}" {entry.status} {entry.bytes or "-"} "{referer}" "{agent}"'
 
 
 # In English whatever the locale is: that is the format.

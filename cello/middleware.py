@@ -192,13 +192,10 @@ class _Rest:
         with self._lock:
             if self._is_over:
                 raise asyncio.CancelledError
-            future = begin_on(self._loop, self._begin(request))
+            future = begin_on(self._loop, self._call_next(request))
             self._futures.append(future)
         with self._pool.waiting():
             return value_of(future)
-
-    async def _begin(self, request: Any) -> Any:
-        return await self._call_next(request)
 
     def end(self) -> None:
         """Begin nothing more, and cancel what runs; on the loop's thread."""

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .._speedups import escape, is_token
-from ..checks import check_bool, refusal
+from ..checks import check_bool, check_int, refusal
 from ..errors import ConfigError
 from ..routing import is_async, place_of
 from ..types import Fields
@@ -24,6 +24,7 @@ from ..types import Fields
 logger = logging.getLogger("cello")
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+MAX_AGES = range(2**31)
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_REMEMBERED = 1024  # origins that a pattern allows; any number may
 MOST_SHOWN = 200  # octets of what a client names, in a line of the log
@@ -62,8 +63,7 @@ class Cors:
     ) -> None:
         check_bool(_OWNER, "allow_credentials", allow_credentials)
         check_bool(_OWNER, "allow_private_network", allow_private_network)
-        if isinstance(max_age, bool) or not isinstance(max_age, int) or not 0 <= max_age < 2**31:
-            raise refusal(_OWNER, "max_age", max_age, "an int from 0 to 2147483647 (seconds)")
+        check_int(_OWNER, "max_age", max_age, MAX_AGES, " (seconds)")
         self._allow_credentials = allow_credentials
         self._allow_private_network = allow_private_network
         self._max_age = str(max_age).encode()
