@@ -397,12 +397,12 @@ class App:
         )  # fmt: skip
         from .cli import parse_overrides
         from .server.sockets import bind
-        from .server.worker import Worker, announce
+        from .server.worker import Worker
 
         options = self.resolve(arguments, parse_overrides(argv))
         self._warn(options)
         worker = Worker(self, options, bind(options.host, options.port))
-        await worker.serve(lambda: announce(worker, options))
+        await worker.serve(worker.announce)
 
     def resolve(self, arguments: RunArguments, overrides: Overrides | None = None) -> RunOptions:
         """Lay the command line over run()'s arguments; refuses what is not built yet.
@@ -428,7 +428,9 @@ class App:
         return options
 
     def _warn(self, options: RunOptions) -> None:
-        for warning in options.warnings:
+        from .server.banner import is_for_people
+
+        for warning in () if is_for_people(sys.stderr) else options.warnings:  # the banner has them
             logger.warning(warning)
 
 

@@ -21,12 +21,12 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Protocol
 
-from .._speedups import IMPLEMENTATION
 from .._version import __version__
 from ..config import RunOptions
 from ..errors import StartError
 from ..threads import HandlerPool
 from .access_log import AccessLog
+from .banner import announce
 from .h1 import Gate, H1Clock, make_connection, make_service
 from .sockets import accept_remaining, bind, url_of
 from .timers import Ticker, tick_seconds_for
@@ -217,6 +217,10 @@ class Worker:
                 server = await self._loop.create_server(self.make_protocol, sock=served, backlog=2048)
                 self._servers.append(server)
 
+    def announce(self) -> None:
+        """Say on stderr where the application is served."""
+        announce(self.urls, self._options, is_uvloop=not isinstance(self._loop, asyncio.BaseEventLoop))
+
     def make_protocol(self) -> Any:
         """Return the protocol of a new connection."""
         return make_connection(self.service)
@@ -327,7 +331,7 @@ def run(application: Application, options: RunOptions) -> None:
         # A plain function on the loop's thread shall find no loop, as it would in a thread of the pool.
         asyncio.set_event_loop(None)
         with _signals(loop, worker):
-            loop.run_until_complete(worker.serve(lambda: announce(worker, options)))
+            loop.run_until_complete(worker.serve(worker.announce))
             loop.run_until_complete(finish(loop))
     finally:
         loop.close()
@@ -379,14 +383,3 @@ def _signals(loop: asyncio.AbstractEventLoop, worker: Worker) -> Iterator[None]:
     finally:
         for number, handler_before in before.items():
             signal.signal(number, handler_before)
-
-
-def announce(worker: Worker, options: RunOptions) -> None:
-    """Say on stderr where the application is served."""
-    urls = " and ".join(worker.urls)
-    print(
-        f"Cello {__version__} ({IMPLEMENTATION}) serves on {urls} "
-        f"({options.env}, {options.workers} workers); Ctrl-C stops it",
-        file=sys.stderr,
-        flush=True,
-    )

@@ -6,12 +6,14 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.kit.process import PATIENCE_SECONDS, Process, running_script
+from tests.kit.process import PATIENCE_SECONDS, ROOT, Process, running_script
 from tests.kit.raw import Stopwatch, connected
 from tests.kit.script import APP, DEVELOPMENT, PRODUCTION, STOPPING
 
@@ -31,6 +33,34 @@ class TestStart:
             assert server.stop() == 0
             assert server.stdout.lines == ["startup", "shutdown"]
             assert server.stderr.lines[1:] == [STOPPING]
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+    def test_a_terminal_is_shown_the_banner_and_the_warnings_once(self, tmp_path: Path) -> None:
+        script = tmp_path / "app.py"
+        script.write_text(APP + 'app.run(port=0, env="production", workers=3, reload=True)\n')
+        ours, theirs = os.openpty()
+        try:
+            server = subprocess.Popen(
+                [sys.executable, str(script)],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stderr=theirs,
+                stdout=subprocess.DEVNULL,
+            )
+            os.close(theirs)
+            text = ""
+            while "Ctrl-C stops it" not in text:
+                text += os.read(ours, 4096).decode()
+            server.send_signal(signal.SIGINT)
+            assert server.wait(PATIENCE_SECONDS) == 0
+        finally:
+            server.kill()
+            os.close(ours)
+        plain = re.sub(r"\033\[\d+m", "", text)
+        url = re.search(r"^  http://127\.0\.0\.1:\d+\r$", plain, re.MULTILINE)
+        assert url is not None, plain
+        assert "production, 1 process x 3 workers, HTTP/1.1" in plain
+        assert plain.count("reload=True has no effect") == 1
+        assert "serves on" not in plain
 
     def test_arguments_of_the_command_line_win(self, tmp_path: Path) -> None:
         arguments = ("--host", "localhost", "--port", "0", "--env", "production", "--workers", "2")
