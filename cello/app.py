@@ -357,15 +357,30 @@ class App:
             raise ConfigError(
                 "app.run() starts an event loop, and one is running here: use `await app.serve(...)`"
             )
-        from .server.worker import run
-
         configure_logging(options.log_format)
-        self._warn(options)
         try:
-            run(self, options)
+            status = self._serve(options)
         except StartError as exc:
             print(f"cello: {exc}", file=sys.stderr, flush=True)
-            raise SystemExit(exc.exit_status) from None
+            status = exc.exit_status
+        if status:
+            raise SystemExit(status)
+
+    def _serve(self, options: RunOptions) -> int:
+        """Serve in this process, or with a supervisor, or as what a supervisor started; the exit status."""
+        from .cluster.handover import is_executed_by_supervisor
+
+        is_executed = is_executed_by_supervisor()
+        if not is_executed:
+            self._warn(options)
+        if is_executed or options.is_supervised:
+            from .cluster.launch import serve
+
+            return serve(self, options)
+        from .server.worker import run
+
+        run(self, options)
+        return 0
 
     async def serve(
         self,

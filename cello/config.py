@@ -22,11 +22,13 @@ from .types import LogFormat
 ENVIRONMENTS = ("development", "production")
 LOG_FORMATS = ("auto", "json", "combined")
 LOG_FORMATS_IN_WORDS = "'auto', 'json' or 'combined'"
+STRATEGIES = ("auto", "fork", "spawn")
 PORTS = range(65536)
 WORKERS = range(1, 1025)
 
 _PROCESSES = range(1, 1025)
 _COUNTS = range(1, 2**31)
+_COUNTS_OR_BYTES = range(1, 2**63)
 _BODY_BYTES = range(2**63)  # a Content-Length over this is refused on the wire
 _H2_STREAMS = range(1, 2**32)  # RFC 9113 6.5.2, without 0: a server that takes no stream serves nothing
 _H2_WINDOWS = range(2**31)  # RFC 9113 6.5.2
@@ -154,12 +156,39 @@ class Http3Config:
 
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
-    """How many worker processes serve. Raises ConfigError."""
+    """How many worker processes serve, and when the supervisor replaces one. Raises ConfigError.
 
-    processes: int = 1
+    ``processes`` is a number, or "auto" for as many as there are CPUs to use. ``strategy`` "fork" starts workers
+    from a process that has imported the application, "spawn" by executing the script again; "auto" forks where
+    that can be done. Times are in seconds: a worker whose event loop has not run for ``hang_timeout`` is replaced
+    (None: never), ``graceful_timeout`` is what runs has to finish at a stop, ``shutdown_delay`` goes on serving
+    for so long after a SIGTERM, while it says that it is not ready. A worker is replaced after ``max_requests``
+    answers, when it holds ``max_rss`` bytes of memory, or after ``max_lifetime``; each with up to 10% taken off.
+    """
+
+    processes: int | Literal["auto"] = 1
+    strategy: Literal["auto", "fork", "spawn"] = field(default="auto", kw_only=True)
+    hang_timeout: Seconds | None = field(default=30, kw_only=True)
+    graceful_timeout: Seconds = field(default=30, kw_only=True)
+    shutdown_delay: Seconds | None = field(default=None, kw_only=True)
+    max_requests: int | None = field(default=None, kw_only=True)
+    max_rss: int | None = field(default=None, kw_only=True)
+    max_lifetime: Seconds | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        check_int("ClusterConfig", "processes", self.processes, _PROCESSES)
+        if self.processes != "auto":
+            check_int("ClusterConfig", "processes", self.processes, _PROCESSES, ', or "auto"')
+        if self.strategy not in STRATEGIES:
+            raise refusal("ClusterConfig", "strategy", self.strategy, "'auto', 'fork' or 'spawn' (str)")
+        for name in ("hang_timeout", "max_lifetime"):
+            if getattr(self, name) is not None:
+                check_seconds("ClusterConfig", name, getattr(self, name), ", or None for no limit")
+        check_seconds("ClusterConfig", "graceful_timeout", self.graceful_timeout)
+        if self.shutdown_delay is not None and self.shutdown_delay != 0:
+            check_seconds("ClusterConfig", "shutdown_delay", self.shutdown_delay, ", 0, or None")
+        for name, unit in (("max_requests", ""), ("max_rss", " (bytes)")):
+            if getattr(self, name) is not None:
+                check_int("ClusterConfig", name, getattr(self, name), _COUNTS_OR_BYTES, unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +302,18 @@ class RunOptions:
     log_format: LogFormat = "auto"
     warnings: tuple[str, ...] = ()
 
+    @property
+    def is_supervised(self) -> bool:
+        """Whether a supervisor serves, and not this process itself."""
+        return self.reload or self.process_count > 1
+
+    @property
+    def process_count(self) -> int:
+        """How many processes serve."""
+        processes = 1 if self.cluster is None else self.cluster.processes
+        assert isinstance(processes, int), "resolve_options() makes a number of 'auto'"
+        return processes
+
 
 def count_cpus() -> int:
     """Count the CPUs that this process may use, which is what ``workers`` defaults to."""
@@ -299,6 +340,7 @@ def resolve_options(
     env = given.env or ENVIRONMENTS[0]
     is_development = env == "development"
     warnings = []
+    cluster = _resolve_cluster(given, is_development)
     if given.reload and not is_development:
         warnings.append("reload=True has no effect with env='production': hot reload is for development")
     return RunOptions(
@@ -312,12 +354,31 @@ def resolve_options(
         tls=given.tls,
         http2=given.http2,
         http3=given.http3,
-        cluster=given.cluster,
+        cluster=cluster,
         timeout=given.timeout or TimeoutConfig(),
         limits=given.limits or LimitsConfig(),
         log_format=given.log_format,
         warnings=tuple(warnings),
     )
+
+
+def _resolve_cluster(given: RunArguments, is_development: bool) -> ClusterConfig | None:
+    cluster = given.cluster
+    is_reloading = given.reload and is_development
+    if cluster is None:
+        return ClusterConfig() if is_reloading else None
+    if cluster.processes == "auto":
+        cluster = replace(cluster, processes=min(count_cpus(), _PROCESSES[-1]))
+    if cluster.processes == 1 and not is_reloading:
+        for name in ("max_requests", "max_rss", "max_lifetime"):
+            if getattr(cluster, name) is not None:
+                raise refusal(
+                    "ClusterConfig",
+                    name,
+                    getattr(cluster, name),
+                    "None where one process serves, since nothing could replace it; processes=2 or more",
+                )
+    return cluster
 
 
 def _check_tls_is_there(given: RunArguments) -> None:
@@ -334,21 +395,16 @@ def _check_tls_is_there(given: RunArguments) -> None:
 def refuse_unbuilt(options: RunOptions) -> RunOptions:
     """Say what this version of Cello cannot do yet: nothing is accepted and then ignored without a word.
 
-    Hot reload is refused: raises ConfigError with the way out. Protocols and processes that are missing leave
-    a server that does the same more slowly, so each is a warning; returns the options as they are served.
+    Protocols that are missing leave a server that does the same more slowly, so each is a warning; returns
+    the options as they are served.
     """
     missing = "is not built yet in this version of Cello"
-    if options.reload:
-        raise ConfigError(f"reload=True: hot reload {missing}; leave reload and --reload out")
     warnings = list(options.warnings)
-    cluster, http2, http3 = options.cluster, options.http2, options.http3
-    if cluster is not None and cluster.processes > 1:
-        warnings.append(f"{cluster!r}: the cluster {missing}: one process serves")
-        cluster = None
+    http2, http3 = options.http2, options.http3
     if http2 is not None and http2.enabled:
         warnings.append(f"Http2Config(enabled=True): HTTP/2 {missing}: clients get HTTP/1.1")
         http2 = None
     if http3 is not None and http3.enabled:
         warnings.append(f"Http3Config(enabled=True): HTTP/3 {missing}: clients get HTTP/1.1")
         http3 = None
-    return replace(options, cluster=cluster, http2=http2, http3=http3, warnings=tuple(warnings))
+    return replace(options, http2=http2, http3=http3, warnings=tuple(warnings))

@@ -45,6 +45,7 @@ LEVELS: list[set[str]] = [
     {"config"},
     {"server"},
     {"testing"},
+    {"cluster"},
     {"cli"},
     {"app", "", "__main__"},
 ]

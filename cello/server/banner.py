@@ -79,7 +79,7 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 
 def process_count(options: RunOptions) -> int:
     """Return how many processes serve."""
-    return 1 if options.cluster is None else options.cluster.processes
+    return options.process_count
 
 
 def protocols(options: RunOptions) -> list[str]:
