@@ -203,11 +203,20 @@ class TestTls:
             TlsConfig(**{"cert_path": "c.pem", "key_path": "k.pem", name: None})  # type: ignore[arg-type]
         assert str(caught.value) == f"TlsConfig({name}=None): {PEM}"
 
-    @pytest.mark.parametrize("value", [1.2, "1.1", "TLSv1.2", None, ["1.2"]])
-    def test_another_tls_version_is_refused(self, value: object) -> None:
+    @pytest.mark.parametrize(
+        ("value", "hint"),
+        [
+            (1.2, " (str)"),
+            (None, " (str)"),
+            (["1.2"], " (str)"),
+            ("TLSv1.2", " (did you mean '1.2'?)"),
+            ("SSL", ""),
+        ],
+    )
+    def test_another_tls_version_is_refused(self, value: object, hint: str) -> None:
         with pytest.raises(ConfigError) as caught:
             TlsConfig("c.pem", "k.pem", min_version=value)  # type: ignore[arg-type]
-        assert str(caught.value) == f"TlsConfig(min_version={value!r}): expected '1.2' or '1.3' (str)"
+        assert str(caught.value) == f"TlsConfig(min_version={value!r}): expected '1.2' or '1.3'{hint}"
 
     @pytest.mark.parametrize("value", ["", "s3cret" * 200, "\ud800s3cret"])
     def test_a_password_that_openssl_cannot_take_is_refused_unshown(self, value: str) -> None:
@@ -248,8 +257,8 @@ class TestRunArguments:
             ("developement", " (did you mean 'development'?)"),
             ("staging", ""),
             ("", ""),
-            (1, ""),
-            (True, ""),
+            (1, " (str)"),
+            (True, " (str)"),
         ],
     )
     def test_an_unknown_environment_is_refused_with_the_nearest(self, env: object, hint: str) -> None:
