@@ -1,8 +1,9 @@
 """The documentation against the code: every Python snippet runs, and tables and pictures say what is there.
 
-A snippet that makes no App has one, and Cello's names, at hand. Calls of ``app.run(...)`` are checked as
-far as they can be without serving: arguments, config classes, refusals. A ``text`` block of lines such as
-``GET /users/7 -> 200 {"id": 7}`` behind a snippet is asked of its application.
+A snippet that makes no App has one, and Cello's names, at hand. Those of the quickstart go on with one
+application. Calls of ``app.run(...)`` are checked as far as they can be without serving: arguments, config
+classes, refusals. A ``text`` block of lines such as ``GET /users/7 -> 200 {"id": 7}`` behind a snippet is
+asked of its application.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import dataclasses
 import inspect
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -30,6 +33,7 @@ from ci import make_reference
 from tests.kit.imports import read_package
 
 ROOT = Path(__file__).resolve().parent.parent
+CONTINUED = ("quickstart.md",)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CONFIGS = (RunArguments, *(getattr(config, name) for name in make_reference.CLASSES))
 
@@ -62,9 +66,11 @@ def snippets() -> Iterator[Snippet]:
         last: Snippet | None = None
         for language, text, place in blocks_of(page):
             if language == "python":
+                before = ""
                 if last is not None:
                     yield last
-                last = Snippet(place, text)
+                    before = last.source if page.name in CONTINUED else ""
+                last = Snippet(place, f"{before}{text}")
             elif language == "text" and last is not None:
                 questions = [ASKED.fullmatch(line) for line in text.splitlines()]
                 last.asked += [question.groups("") for question in questions if question is not None]
@@ -100,10 +106,13 @@ def check_run(app: App, *args: Any, **kwargs: Any) -> None:
 
 
 def run_snippet(snippet: Snippet) -> dict[str, Any]:
-    """Execute a snippet; returns its names."""
-    names = {name: getattr(cello, name) for name in cello.__all__ if not name.startswith("_")}
-    names.update(__name__="snippet", check_run=check_run, app=App())
-    exec(compiled(snippet), names)
+    """Execute a snippet as the module ``app`` that is run; returns its names."""
+    module = ModuleType("app")
+    names = module.__dict__
+    names.update({name: getattr(cello, name) for name in cello.__all__ if not name.startswith("_")})
+    names.update(__name__="__main__", check_run=check_run, app=App())
+    with mock.patch.dict(sys.modules, app=module):
+        exec(compiled(snippet), names)
     return names
 
 
@@ -126,7 +135,7 @@ def test_snippet(snippet: Snippet) -> None:
 
 def test_every_page_but_the_picture_has_snippets_and_something_is_asked() -> None:
     pages = {snippet.place.partition(":")[0] for snippet in SNIPPETS}
-    assert pages >= {"README.md", "api.md", "configuration.md"}
+    assert pages >= {"README.md", "api.md", "configuration.md", "quickstart.md"}
     assert sum(len(snippet.asked) for snippet in SNIPPETS) >= 20
 
 

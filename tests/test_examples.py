@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import shutil
 import ssl
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -244,6 +247,55 @@ def test_production_serves_as_the_complete_example_says(certificates: Path) -> N
         for missing in ("HTTP/2", "the cluster"):
             assert sum(missing in line for line in process.stderr.lines) == 1
         assert process.stop() == 0
+
+
+QUICKSTART = (ROOT / "docs" / "quickstart.md").read_text("utf-8")
+
+
+def write_quickstart(folder: Path) -> None:
+    """Write app.py and test_app.py as the quickstart tells its reader to."""
+    first, *parts, test, last = re.findall(r"^```python\n(.*?)^```$", QUICKSTART, re.MULTILINE | re.DOTALL)
+    above, end = first.split("if __name__", 1)
+    assert end == ' == "__main__":\n    app.run()\n'
+    (folder / "app.py").write_text("".join([above, *parts, last]), "utf-8")
+    (folder / "test_app.py").write_text(test, "utf-8")
+
+
+def make_certificate(folder: Path) -> Path:
+    """Make a certificate as the quickstart tells its reader to; returns what a client has to trust.
+
+    Where there is no openssl the clone's own script has to do.
+    """
+    (command,) = re.findall(r"^openssl (?:.*\\\n)*.*$", QUICKSTART, re.MULTILINE)
+    if shutil.which("openssl") is None:
+        run_in(folder, sys.executable, str(ROOT / "ci" / "make-certificates.py"), ".")
+        return folder / "ca.pem"
+    run_in(folder, "sh", "-c", command)
+    return folder / "cert.pem"
+
+
+def run_in(folder: Path, *command: str) -> str:
+    """Run a command to its successful end; returns what it wrote."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_quickstart_leads_to_a_tested_application_over_https(tmp_path: Path) -> None:
+    write_quickstart(tmp_path)
+    assert "1 passed" in run_in(tmp_path, sys.executable, "-m", "pytest", "-p", "no:cacheprovider")
+    trust = ssl.create_default_context(cafile=str(make_certificate(tmp_path)))
+    process = Process([sys.executable, "app.py", "--port", "0"], tmp_path, {})
+    try:
+        assert process.urls[0].startswith("https://127.0.0.1:")
+        answer = httpx.get(f"https://localhost:{process.port}/", verify=trust, timeout=PATIENCE_SECONDS)
+        assert answer.json() == {"status": "ok"}
+        assert re.fullmatch(r"app;dur=\d+\.\d", answer.headers["server-timing"])
+        process.stdout.wait_for(r" GET / 200 ")
+        assert process.stop() == 0
+    finally:
+        process.end()
 
 
 def test_production_without_its_certificate_says_which_file_is_missing(tmp_path: Path) -> None:
