@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +25,7 @@ from .config import (
     RunOptions,
     TimeoutConfig,
     TlsConfig,
+    check_one_process,
     refuse_unbuilt,
     resolve_options,
 )
@@ -338,6 +340,9 @@ class App:
         timeout: TimeoutConfig | None = None,
         limits: LimitsConfig | None = None,
         log_format: LogFormat = "auto",
+        reload_dirs: Sequence[str | os.PathLike[str]] = (),
+        reload_includes: Sequence[str] = (),
+        reload_excludes: Sequence[str] = (),
         argv: Sequence[str] | None = None,
     ) -> None:
         """Serve until SIGINT or SIGTERM.
@@ -349,6 +354,7 @@ class App:
         arguments = RunArguments(
             host=host, port=port, debug=debug, env=env, workers=workers, reload=reload, logs=logs, tls=tls,
             http2=http2, http3=http3, cluster=cluster, timeout=timeout, limits=limits, log_format=log_format,
+            reload_dirs=reload_dirs, reload_includes=reload_includes, reload_excludes=reload_excludes,
         )  # fmt: skip
         from .cli import parse_overrides
 
@@ -399,6 +405,9 @@ class App:
         timeout: TimeoutConfig | None = None,  # noqa: ASYNC109 - the server's timeouts, not this call's
         limits: LimitsConfig | None = None,
         log_format: LogFormat = "auto",
+        reload_dirs: Sequence[str | os.PathLike[str]] = (),
+        reload_includes: Sequence[str] = (),
+        reload_excludes: Sequence[str] = (),
         argv: Sequence[str] | None = (),
     ) -> None:
         """Serve inside the running event loop until this coroutine is cancelled, which stops gracefully.
@@ -409,12 +418,14 @@ class App:
         arguments = RunArguments(
             host=host, port=port, debug=debug, env=env, workers=workers, reload=reload, logs=logs, tls=tls,
             http2=http2, http3=http3, cluster=cluster, timeout=timeout, limits=limits, log_format=log_format,
+            reload_dirs=reload_dirs, reload_includes=reload_includes, reload_excludes=reload_excludes,
         )  # fmt: skip
         from .cli import parse_overrides
         from .server.sockets import bind
         from .server.worker import Worker
 
         options = self.resolve(arguments, parse_overrides(argv))
+        check_one_process(options, "app.serve()")
         self._warn(options)
         worker = Worker(self, options, bind(options.host, options.port))
         await worker.serve(worker.announce)

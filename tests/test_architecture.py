@@ -42,7 +42,7 @@ LEVELS: list[set[str]] = [
         "lifespan",
         "dispatch",
     },
-    {"config"},
+    {"settings", "config"},
     {"server"},
     {"testing"},
     {"cluster"},

@@ -24,6 +24,7 @@ from ..config import RunOptions
 from ..errors import StartError
 from ..server.worker import Application, Worker, finish, new_event_loop
 from .channel import Channel, Closed, Message
+from .handover import unblock_signals
 from .leader import Seat, flush_output
 from .scoreboard import Row, Scoreboard
 
@@ -93,6 +94,7 @@ class _Child:
         for name in _IGNORED:
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), signal.SIG_IGN)
+        unblock_signals()
         # Whatever the leader set is inherited; what it does not know of is the application's.
         if hasattr(signal, "SIGCHLD"):
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -6,17 +6,22 @@ the environment and becomes a leader or a worker in place of a server of its own
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
 from ..errors import StartError
 
 VARIABLE = "CELLO_HANDOVER"
 WORKER_VARIABLE = "CELLO_WORKER"  # the product page's: set for workers that execute the script again
+_OF_THE_TERMINAL = {
+    getattr(signal, name) for name in ("SIGINT", "SIGQUIT", "SIGHUP") if hasattr(signal, name)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,25 @@ def read_handover() -> Handover | None:
     for descriptor in handover.descriptors():
         os.set_inheritable(descriptor, False)
     return handover
+
+
+@contextlib.contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Start processes inside with the terminal's signals blocked, which they inherit; none is lost here."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_TERMINAL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def unblock_signals() -> None:
+    """Take the terminal's signals again; by now they are ignored."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_THE_TERMINAL)
 
 
 def command() -> list[str]:

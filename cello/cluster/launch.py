@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ..config import RunOptions
@@ -18,17 +17,18 @@ from .scoreboard import Scoreboard
 from .supervisor import Supervisor
 
 
-def serve(
-    application: Any,
-    options: RunOptions,
-    watch: Callable[[Callable[[str], None]], Callable[[], None]] | None = None,
-) -> int:
+def serve(application: Any, options: RunOptions) -> int:
     """Serve until the end, and return the exit status; a leader or worker ends here. Raises StartError."""
     handover = read_handover()
     if handover is not None:
         _serve_as(handover, application, options)
     if options.tls is not None:
         CertificateWatcher(options.tls)  # what is wrong with the files is said once, before anything starts
+    watch = None
+    if options.reload:
+        from .reload import make_watch
+
+        watch = make_watch(options)
     return Supervisor(application, options, bind(options.host, options.port), watch).run()
 
 

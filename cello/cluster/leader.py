@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from .channel import Channel, Closed, Message
+from .handover import unblock_signals
 
 _IGNORED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU")
 
@@ -72,6 +73,7 @@ class _Leader:
         for name in _IGNORED:
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), signal.SIG_IGN)
+        unblock_signals()
         woken, wakes = os.pipe()
         for descriptor in (woken, wakes):
             os.set_blocking(descriptor, False)

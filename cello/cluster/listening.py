@@ -110,9 +110,9 @@ def _copied_options(listener: socket.socket) -> list[tuple[int, int]]:
 def _steer(listener: socket.socket, count: int) -> None:
     """Have the kernel spread new connections over the first ``count`` listeners of the group alone.
 
-    A classic BPF program on the group returns a listener's index (SO_ATTACH_REUSEPORT_CBPF, socket(7)): a random
-    number modulo the count, since not every network card gives packets a hash. Where the kernel refuses it,
-    the last connections to a slot that is closed may be reset.
+    A classic BPF program on the group returns a listener's index (SO_ATTACH_REUSEPORT_CBPF, socket(7)): a
+    random number modulo the count, since not every network card gives packets a hash. Where the kernel
+    refuses it, the last connections to a slot that is closed may be reset.
     """
     program = [(_LOAD_WORD, _SKF_AD_RANDOM), (_MODULO, count), (_RETURN_A, 0)]
     filters = b"".join(struct.pack("=HBBI", code, 0, 0, value) for code, value in program)

@@ -8,83 +8,58 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
 import logging
 import os
 import random
 import selectors
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
-from math import inf
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from ..config import RunOptions
 from ..server.banner import announce
 from ..server.sockets import url_of
 from . import events as ev
-from .channel import Channel, Closed, Message, make_channel
-from .child import run_worker
 from .events import Action, Event
-from .handover import Handover, command
-from .leader import can_fork, flush_output, in_words, lead
+from .leader import can_fork
 from .listening import Listeners
 from .machine import Machine
-from .scoreboard import Scoreboard
+from .processes import Processes
 from .states import Phase, Settings
 
 logger = logging.getLogger("cello")
 
+Watch = Callable[[Callable[[str], None]], Callable[[], None]]
+
 TICK_SECONDS = 0.1
-LOST_SECONDS = 1.0  # after which a worker that is gone, and that nobody reports, counts as gone
 _PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
-_READ_BYTES = 65536
-_MOST_STACK_BYTES = 1 << 20
-
-
-class _Leader:
-    """A leader's process and channel, and whether it has said that it is ready."""
-
-    def __init__(self, generation: int, pid: int, channel: Channel) -> None:
-        self.generation = generation
-        self.pid = pid
-        self.channel = channel
-
-
-class _Worker:
-    """What the supervisor holds of a worker: its row, channel, the pipe of its stacks, its PID once known."""
-
-    def __init__(self, number: int, row: int, channel: Channel, stacks: int) -> None:
-        self.number = number
-        self.row = row
-        self.channel = channel
-        self.stacks = stacks
-        self.pid: int | None = None
-        self.output = b""  # of the stacks, so far
-        self.wrote_at = 0.0
-        self.closed_at = inf
+_KILL_SIGNAL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows, SIGTERM ends a process at once
+_STACKS_SIGNAL = getattr(signal, "SIGUSR2", 0)  # 0 only asks whether the process is there
 
 
 class Supervisor:
-    """Runs until a stop is complete; ``run`` returns the exit status."""
+    """Runs until a stop is complete; ``run`` returns the exit status.
+
+    ``watch`` is given what to call when code has changed, from any thread, and returns what ends it.
+    """
 
     def __init__(
         self,
         application: Any,
         options: RunOptions,
         listeners: list[socket.socket],
-        watch: Callable[[Callable[[str], None]], Callable[[], None]] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         assert options.cluster is not None
-        self._application = application
         self._options = options
         self._cluster = options.cluster
         self._urls = [url_of(each, "https" if options.tls is not None else "http") for each in listeners]
         self._listeners = Listeners(listeners, options.process_count)
-        self._board = Scoreboard()
         self._machine = Machine(
             Settings(
                 processes=options.process_count,
@@ -94,15 +69,16 @@ class Supervisor:
             ),
             random.random,
         )
-        self._folder = os.getcwd()
         self._watch = watch
         self._selector = selectors.DefaultSelector()
-        self._leaders: dict[int, _Leader] = {}
-        self._workers: dict[int, _Worker] = {}
         self._events: list[Event] = []
+        self._processes = Processes(
+            application, options, self._listeners, self._selector, self._events.append, self._name_of
+        )
         self._status: int | None = None
         self._has_announced = False
         self._next_tick = 0.0
+        self._reload_reason = ""
 
     def run(self) -> int:
         """Supervise until the end; returns the exit status."""
@@ -112,7 +88,7 @@ class Supervisor:
             try:
                 is_forking = self._cluster.strategy != "spawn" and can_fork()
                 if is_forking:
-                    self._fork_leader(1)
+                    self._processes.fork_leader(1, self._close)
                 self._events.append(ev.Started(is_forking))
                 if self._watch is not None:
                     stop_watching = self._watch(self._reload_from_thread)
@@ -121,7 +97,7 @@ class Supervisor:
             finally:
                 if stop_watching is not None:
                     stop_watching()
-                self._end_everyone()
+                self._processes.end_everyone()
         return self._status
 
     def _turn(self) -> None:
@@ -146,32 +122,16 @@ class Supervisor:
             logger.exception("the supervisor goes on after an error of its own")
 
     def _tick(self) -> None:
-        now = time.monotonic()
-        for worker in list(self._workers.values()):
-            worker.channel.flush()
-            if worker.output and now - worker.wrote_at >= TICK_SECONDS:
-                self._log_stacks(worker)
-            if now - worker.closed_at >= LOST_SECONDS and not self._is_alive(worker):
-                self._forget_worker(worker, "nobody knows how", is_clean=False)
-        beats = {number: self._board.beat_of(worker.row) for number, worker in self._workers.items()}
-        self._events.append(ev.Ticked(beats))
+        self._events.append(ev.Ticked(self._processes.look()))
 
-    def _is_alive(self, worker: _Worker) -> bool:
-        """Tell whether a worker's process is there, where its parent has ended without a word of it."""
-        if worker.pid is None:
-            return False
-        try:
-            os.kill(worker.pid, 0)
-        except ProcessLookupError:
-            return False
-        except OSError:
-            return True
-        return True
+    def _name_of(self, number: int) -> str:
+        record = self._machine.workers.get(number)
+        return "a worker that has ended" if record is None else record.name
 
     # --- signals ---
 
     @contextlib.contextmanager
-    def _signals(self) -> Any:
+    def _signals(self) -> Iterator[None]:
         woken, wakes = socket.socketpair()
         woken.setblocking(False)
         wakes.setblocking(False)
@@ -186,33 +146,21 @@ class Supervisor:
             signal.set_wakeup_fd(fd_before)
             for name, handler in before.items():
                 signal.signal(getattr(signal, name), handler)
-            self._selector.close()
-            woken.close()
-            wakes.close()
+            self._close()
+
+    def _close(self) -> None:
+        """Close what is the supervisor's alone, also in a process that was forked from it."""
+        self._selector.close()
+        self._woken.close()
+        self._wakes.close()
 
     def _on_signals(self) -> None:
         with contextlib.suppress(BlockingIOError):
             for number in self._woken.recv(4096):
-                name = signal.Signals(number).name if number else "RELOAD"
-                act = _SIGNALS.get(name)
-                if act is not None:
+                if number == 0:
+                    self._events.append(ev.ReloadAsked(self._reload_reason))
+                elif (act := _SIGNALS.get(signal.Signals(number).name)) is not None:
                     act(self)
-
-    def _on_child(self) -> None:
-        """Reap: executed processes, orphans of a leader that died, and as PID 1 whoever was left to us."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            for leader in list(self._leaders.values()):
-                if leader.pid == pid:
-                    self._forget_leader(leader, in_words(status))
-            for worker in list(self._workers.values()):
-                if worker.pid == pid:
-                    self._forget_worker(worker, in_words(status), is_clean=status == 0)
 
     def _on_stop(self, number: int) -> None:
         delay = 0.0 if number == signal.SIGINT else self._cluster.shutdown_delay or 0.0
@@ -223,9 +171,6 @@ class Supervisor:
                 seconds = self._cluster.graceful_timeout
                 os.write(2, b"stopping: what runs has %d s to finish; once more ends at once\n" % seconds)
 
-    def _on_hang_up(self) -> None:
-        self._events.append(ev.ReloadAsked("SIGHUP"))
-
     def _reload_from_thread(self, reason: str) -> None:
         """Ask for a reload from another thread."""
         self._reload_reason = reason
@@ -233,290 +178,73 @@ class Supervisor:
             self._wakes.send(b"\0")
 
     def _pass_on(self, number: int) -> None:
-        for worker in self._workers.values():
-            self._kill(worker, number)
-
-    # --- what processes say ---
-
-    def _on_leader_input(self, leader: _Leader) -> None:
-        if self._leaders.get(leader.generation) is not leader:
-            return  # forgotten in the same turn
-        try:
-            messages = leader.channel.receive()
-        except Closed:
-            self._selector.unregister(leader.channel)
-            return  # SIGCHLD brings its status
-        for message in messages:
-            what = message["is"]
-            if what == "ready":
-                self._events.append(ev.LeaderReady(leader.generation, message["can_fork"]))
-            else:
-                self._on_leader_message(message)
-
-    def _on_leader_message(self, message: Message) -> None:
-        worker = self._workers.get(message["worker"])
-        if worker is None:
-            return
-        if message["is"] == "forked":
-            worker.pid = message["pid"]
-            self._events.append(ev.WorkerForked(worker.number, worker.pid))
-        elif message["is"] == "gone":
-            status = message.get("status")
-            reason = message["reason"] if status is None else in_words(status)
-            self._forget_worker(worker, reason, is_clean=status == 0)
-
-    def _on_worker_input(self, worker: _Worker) -> None:
-        if worker.number not in self._workers:
-            return  # forgotten in the same turn
-        try:
-            messages = worker.channel.receive()
-        except Closed:
-            self._selector.unregister(worker.channel)
-            worker.closed_at = time.monotonic()  # its parent brings its status, if there is one
-            return
-        for message in messages:
-            what = message["is"]
-            if what == "ready":
-                self._events.append(ev.WorkerReady(worker.number))
-            elif what == "replace":
-                self._events.append(ev.ReplaceAsked(worker.number, message["reason"]))
-            elif what == "draining":
-                self._events.append(ev.DrainBegun(worker.number))
-            elif what == "closed":
-                self._events.append(ev.ListenersClosed(worker.number))
-
-    def _on_stacks(self, worker: _Worker) -> None:
-        """Collect what faulthandler writes, piece by piece."""
-        if worker.number not in self._workers:
-            return  # forgotten in the same turn
-        try:
-            data = os.read(worker.stacks, _READ_BYTES)
-        except BlockingIOError:
-            return
-        if not data:
-            self._selector.unregister(worker.stacks)
-        if len(worker.output) < _MOST_STACK_BYTES:
-            worker.output += data
-        worker.wrote_at = time.monotonic()
-
-    def _log_stacks(self, worker: _Worker) -> None:
-        text, worker.output = worker.output.decode("utf-8", "replace").strip(), b""
-        if text:
-            logger.warning("%s: its stacks\n%s", self._name(worker), text)
-
-    def _name(self, worker: _Worker) -> str:
-        record = self._machine.workers.get(worker.number)
-        return record.name if record is not None else f"a worker that has ended (PID {worker.pid})"
+        for worker in self._processes.workers:
+            self._processes.kill(worker, number)
 
     # --- actions ---
 
     def _act(self, action: Action) -> None:
-        _ACTIONS[type(action)](self, action)
+        processes = self._processes
+        match action:
+            case ev.StartLeader(generation):
+                processes.start_leader(generation)
+            case ev.EndLeader(generation, at_once):
+                processes.end_leader(generation, at_once=at_once)
+            case ev.StartWorker(worker, slot, generation, by_fork):
+                processes.start_worker(worker, slot, generation if by_fork else None)
+            case ev.Adopt(worker, slot):
+                processes.tell(worker, {"do": "adopt", "slot": slot})
+            case ev.Release(worker, slot):
+                processes.tell(worker, {"do": "release", "slot": slot})
+            case ev.Drain(worker, reason):
+                processes.tell(worker, {"do": "drain", "reason": reason})
+            case ev.CloseListeners(worker, but):
+                processes.tell(worker, {"do": "close", "but": list(but)})
+            case ev.StopListening():
+                self._stop_listening()
+            case ev.DumpStacks(worker):
+                processes.kill(worker, _STACKS_SIGNAL)
+            case ev.Abort(worker):
+                processes.kill(worker, signal.SIGABRT)
+            case ev.Kill(worker):
+                processes.kill(worker, _KILL_SIGNAL)
+            case ev.OpenSlot(slot):
+                self._open_slot(slot)
+            case ev.CloseSlot(slot):
+                self._close_slot(slot)
+            case ev.Log(level, text):
+                logger.log(level, "%s", text)
+            case ev.Tell(state):
+                self._tell(state)
+            case ev.Exit(status):
+                self._status = status
 
-    def _start_leader(self, action: ev.StartLeader) -> None:
-        channel, theirs = make_channel()
-        with theirs:
-            handover = self._handover("leader", theirs.fileno())
-            pid = self._execute(handover)
-        self._know_leader(_Leader(action.generation, pid, channel))
-
-    def _fork_leader(self, generation: int) -> None:
-        channel, theirs = make_channel()
-        flush_output()
-        pid = os.fork()
-        if pid == 0:
-            self._lead(channel, theirs)
-        theirs.close()
-        self._know_leader(_Leader(generation, pid, channel))
-
-    def _lead(self, channel: Channel, theirs: socket.socket) -> NoReturn:
-        signal.set_wakeup_fd(-1)
-        channel.close()
-        self._selector.close()
-        self._woken.close()
-        self._wakes.close()
-        application, options, board = self._application, self._options, self._board
-        lead(
-            Channel(theirs),
-            self._listeners.of_slots,
-            lambda seat: run_worker(application, options, board, seat),
-        )
-
-    def _know_leader(self, leader: _Leader) -> None:
-        self._leaders[leader.generation] = leader
-        self._selector.register(leader.channel, selectors.EVENT_READ, lambda: self._on_leader_input(leader))
-
-    def _handover(self, role: str, control: int, **seat: int) -> Handover:
-        listeners = {
-            str(slot): [listener.fileno() for listener in listeners]
-            for slot, listeners in self._listeners.of_slots.items()
-        }
-        return Handover(role, control, self._board.descriptor, listeners, self._listeners.has_own, **seat)
-
-    def _execute(self, handover: Handover) -> int:
-        """Run the program once more with what it is handed over; returns its PID."""
-        flush_output()
-        process = subprocess.Popen(
-            command(),
-            cwd=self._folder,
-            env=handover.environment(),
-            pass_fds=handover.descriptors(),
-        )
-        process.returncode = 0  # waited for in _on_child, with all others
-        return process.pid
-
-    def _end_leader(self, action: ev.EndLeader) -> None:
-        leader = self._leaders.get(action.generation)
-        if leader is None:
-            return
-        if action.at_once:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(leader.pid, signal.SIGKILL)
-        else:
-            leader.channel.send({"do": "end"})
-
-    def _start_worker(self, action: ev.StartWorker) -> None:
-        row = self._board.take_row()
-        channel, theirs = make_channel()
-        stacks, stacks_theirs = os.pipe()
-        os.set_blocking(stacks, False)
-        worker = _Worker(action.worker, row, channel, stacks)
-        self._workers[action.worker] = worker
-        self._selector.register(channel, selectors.EVENT_READ, lambda: self._on_worker_input(worker))
-        self._selector.register(stacks, selectors.EVENT_READ, lambda: self._on_stacks(worker))
-        try:
-            if action.by_fork:
-                self._ask_to_fork(action, row, theirs.fileno(), stacks_theirs)
-            else:
-                handover = self._handover(
-                    "worker",
-                    theirs.fileno(),
-                    stacks=stacks_theirs,
-                    worker=action.worker,
-                    slot=action.slot,
-                    row=row,
-                )
-                worker.pid = self._execute(handover)
-                self._events.append(ev.WorkerForked(action.worker, worker.pid))
-        except OSError as exc:
-            self._forget_worker(worker, f"it could not be started: {exc}", is_clean=False)
-        finally:
-            theirs.close()
-            os.close(stacks_theirs)
-
-    def _ask_to_fork(self, action: ev.StartWorker, row: int, control: int, stacks: int) -> None:
-        leader = self._leaders.get(action.generation)
-        if leader is None:
-            raise OSError("its leader is gone")
-        leader.channel.send(
-            {"do": "fork", "worker": action.worker, "slot": action.slot, "row": row}, [control, stacks]
-        )
-
-    def _tell(self, number: int, message: Message) -> None:
-        worker = self._workers.get(number)
-        if worker is not None:
-            worker.channel.send(message)
-
-    def _drain(self, action: ev.Drain) -> None:
-        self._tell(action.worker, {"do": "drain", "reason": action.reason})
-
-    def _stop_listening(self, action: ev.StopListening) -> None:
+    def _stop_listening(self) -> None:
         self._listeners.close()
-        for leader in self._leaders.values():
+        for leader in self._processes.leaders.values():
             leader.channel.send({"do": "close"})
 
-    def _dump_stacks(self, action: ev.DumpStacks) -> None:
-        worker = self._workers.get(action.worker)
-        if worker is not None and hasattr(signal, "SIGUSR2"):
-            self._kill(worker, signal.SIGUSR2)
-
-    def _end_worker(self, number: int, signal_number: int) -> None:
-        worker = self._workers.get(number)
-        if worker is not None:
-            self._kill(worker, signal_number)
-
-    def _kill(self, worker: _Worker, number: int) -> None:
-        if worker.pid is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(worker.pid, number)
-
-    def _open_slot(self, action: ev.OpenSlot) -> None:
+    def _open_slot(self, slot: int) -> None:
         if not self._listeners.has_own:
             return
-        opened = [listener.fileno() for listener in self._listeners.open(action.slot)]
-        message = {"do": "listen", "slot": action.slot, "count": len(opened)}
-        for channel in self._channels():
-            channel.send(message, opened)
+        opened = [listener.fileno() for listener in self._listeners.open(slot)]
+        for channel in self._processes.channels():
+            channel.send({"do": "listen", "slot": slot, "count": len(opened)}, opened)
 
-    def _close_slot(self, action: ev.CloseSlot) -> None:
+    def _close_slot(self, slot: int) -> None:
         if not self._listeners.has_own:
             return
-        self._listeners.close_last(action.slot)
-        for channel in self._channels():
-            channel.send({"do": "unlisten", "slot": action.slot})
+        self._listeners.close_last(slot)
+        for channel in self._processes.channels():
+            channel.send({"do": "unlisten", "slot": slot})
 
-    def _channels(self) -> Iterable[Channel]:
-        yield from (leader.channel for leader in self._leaders.values())
-        yield from (worker.channel for worker in self._workers.values())
-
-    def _log(self, action: ev.Log) -> None:
-        logger.log(action.level, "%s", action.text)
-
-    def _announce(self, action: ev.Tell) -> None:
-        if action.state == "stopping":
-            for worker in self._workers.values():
-                worker.channel.send({"do": "unready"})
-        if action.state == "ready" and not self._has_announced:
+    def _tell(self, state: str) -> None:
+        if state == "stopping":
+            for worker in self._processes.workers:
+                self._processes.tell(worker, {"do": "unready"})
+        if state == "ready" and not self._has_announced:
             self._has_announced = True
-            announce(self._urls, self._options, is_uvloop=_has_uvloop())
-
-    def _exit(self, action: ev.Exit) -> None:
-        self._status = action.status
-
-    # --- ends ---
-
-    def _forget_leader(self, leader: _Leader, reason: str) -> None:
-        if self._leaders.get(leader.generation) is leader:
-            del self._leaders[leader.generation]
-        self._close(leader.channel)
-        self._events.append(ev.LeaderGone(leader.generation, reason))
-
-    def _forget_worker(self, worker: _Worker, reason: str, *, is_clean: bool) -> None:
-        if worker.number not in self._workers:
-            return
-        with contextlib.suppress(OSError, KeyError):
-            self._on_stacks(worker)
-        self._log_stacks(worker)
-        del self._workers[worker.number]
-        with contextlib.suppress(KeyError):
-            self._selector.unregister(worker.stacks)
-        os.close(worker.stacks)
-        self._close(worker.channel)
-        self._board.free_row(worker.row)
-        self._events.append(ev.WorkerGone(worker.number, reason, is_clean))
-
-    def _close(self, channel: Channel) -> None:
-        with contextlib.suppress(KeyError, ValueError):
-            self._selector.unregister(channel)
-        channel.close()
-
-    def _end_everyone(self) -> None:
-        """Kill what is left, and leave nothing behind."""
-        self._listeners.close()
-        for worker in self._workers.values():
-            self._kill(worker, signal.SIGKILL)
-            worker.channel.close()
-            os.close(worker.stacks)
-        for leader in self._leaders.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(leader.pid, signal.SIGKILL)
-            leader.channel.close()
-        deadline = time.monotonic() + 1.0
-        with contextlib.suppress(ChildProcessError):
-            while time.monotonic() < deadline:
-                if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                    time.sleep(0.002)
-        self._board.close()
+            announce(self._urls, self._options, is_uvloop=importlib.util.find_spec("uvloop") is not None)
 
 
 def _noted(number: int, frame: FrameType | None) -> None:
@@ -524,37 +252,16 @@ def _noted(number: int, frame: FrameType | None) -> None:
 
 
 _SIGNALS: dict[str, Callable[[Supervisor], None]] = {
-    "SIGCHLD": Supervisor._on_child,
+    "SIGCHLD": lambda self: self._processes.reap(),
     "SIGTERM": lambda self: self._on_stop(signal.SIGTERM),
     "SIGINT": lambda self: self._on_stop(signal.SIGINT),
     "SIGBREAK": lambda self: self._on_stop(signal.SIGINT),
     "SIGQUIT": lambda self: self._events.append(ev.StopAsked(signal.SIGQUIT, at_once=True)),
-    "SIGHUP": Supervisor._on_hang_up,
+    "SIGHUP": lambda self: self._events.append(ev.ReloadAsked("SIGHUP")),
     "SIGUSR1": lambda self: self._pass_on(signal.SIGUSR1),
     "SIGUSR2": lambda self: self._pass_on(signal.SIGUSR2),
     "SIGTTIN": lambda self: self._events.append(ev.SlotWanted(1)),
     "SIGTTOU": lambda self: self._events.append(ev.SlotWanted(-1)),
-}
-
-_ACTIONS: dict[type, Callable[..., None]] = {
-    ev.StartLeader: Supervisor._start_leader,
-    ev.EndLeader: Supervisor._end_leader,
-    ev.StartWorker: Supervisor._start_worker,
-    ev.Adopt: lambda self, action: self._tell(action.worker, {"do": "adopt", "slot": action.slot}),
-    ev.Release: lambda self, action: self._tell(action.worker, {"do": "release", "slot": action.slot}),
-    ev.Drain: Supervisor._drain,
-    ev.CloseListeners: lambda self, action: self._tell(
-        action.worker, {"do": "close", "but": list(action.but)}
-    ),
-    ev.StopListening: Supervisor._stop_listening,
-    ev.DumpStacks: Supervisor._dump_stacks,
-    ev.Abort: lambda self, action: self._end_worker(action.worker, signal.SIGABRT),
-    ev.Kill: lambda self, action: self._end_worker(action.worker, signal.SIGKILL),
-    ev.OpenSlot: Supervisor._open_slot,
-    ev.CloseSlot: Supervisor._close_slot,
-    ev.Log: Supervisor._log,
-    ev.Tell: Supervisor._announce,
-    ev.Exit: Supervisor._exit,
 }
 
 
@@ -563,9 +270,3 @@ def _become_subreaper() -> None:
     if sys.platform.startswith("linux"):
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def _has_uvloop() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec("uvloop") is not None

@@ -19,7 +19,7 @@ from typing import IO
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE_SECONDS = 20.0
 BANNER = re.compile(
-    r"^Cello \S+ \((?:pure|compiled)\) serves on (.*) \((\w+), (\d+) workers?\); Ctrl-C stops it$"
+    r"^Cello \S+ \((?:pure|compiled)\) serves on (.*) \((\w+), ((?:\d+ x )?\d+) workers?\); Ctrl-C stops it$"
 )
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.kit.process import PATIENCE_SECONDS, ROOT, Process, running_script
 from tests.kit.raw import Stopwatch, connected
-from tests.kit.script import APP, DEVELOPMENT, PRODUCTION, STOPPING
+from tests.kit.script import APP, PRODUCTION, STOPPING
 
 
 class TestStart:
@@ -194,7 +194,7 @@ class TestFailures:
 
     def test_what_cannot_be_honoured_is_refused(self, tmp_path: Path) -> None:
         calls = {
-            "reload=True": "reload=True: hot reload is not built yet",
+            "cluster=ClusterConfig(max_requests=9)": "ClusterConfig(max_requests=9): expected None where one",
             "http2=Http2Config()": "HTTP/2 requires TLS",
             "http3=Http3Config(enabled=True)": "HTTP/3 requires TLS",
             "port=70000": "app.run(port=70000): expected an int from 0 to 65535",
@@ -207,20 +207,6 @@ class TestFailures:
                 assert line.startswith("ConfigError: ")
                 assert said in line
             assert script.stderr.text == ""
-
-    def test_what_is_missing_and_only_costs_speed_is_told(self, tmp_path: Path) -> None:
-        source = APP + 'app.run(port=0, env="production", cluster=ClusterConfig(processes=4))\n'
-        with running_script(tmp_path, source) as server, connected(server.port) as client:
-            assert client.ask("/").body == b"home"
-            told = "ClusterConfig(processes=4): the cluster is not built yet in this version of Cello"
-            assert f" WARNING cello: {told}: one process serves" in server.stderr.text
-
-    def test_a_refusal_of_the_command_line_is_one_line_and_2(self, tmp_path: Path) -> None:
-        with running_script(tmp_path, DEVELOPMENT, "--reload") as script:
-            assert script.wait() == 2
-            assert len(script.stderr.lines) == 1
-            assert ": reload=True: hot reload is not built yet" in script.stderr.lines[0]
-            assert script.stdout.text == ""
 
     def test_run_inside_a_running_loop(self, tmp_path: Path) -> None:
         source = APP + "async def main():\n    app.run(port=0)\n\nasyncio.run(main())\n"
