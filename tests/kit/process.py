@@ -76,7 +76,14 @@ class Output:
 class Process:
     """A Python script that runs, by its PID and its output."""
 
-    def __init__(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        has_own_session: bool = False,
+    ) -> None:
         self._process = subprocess.Popen(
             arguments,
             cwd=folder,
@@ -84,6 +91,7 @@ class Process:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=has_own_session,
         )
         assert self._process.stdout is not None
         assert self._process.stderr is not None
