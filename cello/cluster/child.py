@@ -31,7 +31,7 @@ from .scoreboard import Row, Scoreboard
 logger = logging.getLogger("cello")
 
 BEAT_SECONDS = 0.1
-BEATS_PER_LOOK = 5  # at the memory that is held, and at the age
+BEATS_PER_LOOK = 5  # at the memory that is held, which costs three system calls
 RELOAD_GRACE_SECONDS = 2.0  # for what runs when development code is replaced
 
 _IGNORED = ("SIGINT", "SIGHUP", "SIGQUIT", "SIGTTIN", "SIGTTOU")  # the terminal's, meant for the supervisor
@@ -65,6 +65,7 @@ class _Child:
         self._worker = Worker(application, options, mine, board=self._row)
         self._limits = _Limits(options)
         self._beat_count = 0
+        self._rss = 0
         self._is_ready = False
         self._is_draining = False
         self._has_asked = False
@@ -184,17 +185,18 @@ class _Child:
     def _beat(self) -> None:
         self._row.beat()
         self._control.flush()
-        self._beat_count += 1
+        self._worker.trim()
         if self._beat_count % BEATS_PER_LOOK == 0:
-            self._look()
+            self._rss = rss_bytes()
+            self._row.set_rss(self._rss)
+        self._beat_count += 1
+        self._look()
         self._loop.call_later(BEAT_SECONDS, self._beat)
 
     def _look(self) -> None:
         count = self._worker.answered_count
-        rss = rss_bytes()
         self._row.set_requests(count)
-        self._row.set_rss(rss)
-        reason = self._limits.reached(count, rss, time.monotonic())
+        reason = self._limits.reached(count, self._rss, time.monotonic())
         if reason is not None and self._is_ready and not self._has_asked and not self._is_draining:
             self._has_asked = True
             self._control.send({"is": "replace", "reason": reason})

@@ -78,6 +78,12 @@ class Scoreboard:
         total = sum(self._words[first:last:_ROW_WORDS])
         return total if but < 0 else total - self._word(but, _CONNECTIONS)
 
+    def count_workers(self) -> int:
+        """Count the rows that are in use."""
+        first = _HEADER_WORDS + _BEAT
+        last = first + self._words[_USED] * _ROW_WORDS
+        return sum(map(bool, self._words[first:last:_ROW_WORDS]))
+
     def close(self) -> None:
         """Give the mapping and the descriptor back."""
         self._words.release()
@@ -113,6 +119,10 @@ class Row:
     def others(self) -> int:
         """Count the connections of the other workers."""
         return self._board.count_connections(but=self._row)
+
+    def process_count(self) -> int:
+        """Count the workers."""
+        return self._board.count_workers()
 
 
 def _make_file() -> int:

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TextIO
@@ -29,6 +30,7 @@ from ..types import LogFormat
 logger = logging.getLogger("cello")
 
 MOST_BYTES = 16 << 20
+PIPE_BYTES = 4096
 CLOSE_SECONDS = 2.0  # for what is written last, when the server ends
 
 
@@ -39,6 +41,7 @@ class _Writer:
         self._output = output
         # Below the text layer, which another thread's print() may just have written half a line to.
         self._buffer: Any = getattr(output, "buffer", None)
+        self._is_pipe = _is_pipe(output)
         self._texts: SimpleQueue[bytes | None] = SimpleQueue()
         self._waiting_bytes = 0
         self._dropped_count = 0
@@ -77,8 +80,9 @@ class _Writer:
         if self._buffer is None:
             self._output.write(text.decode())
             self._output.flush()
-        else:
-            self._buffer.write(text)
+            return
+        for piece in pieces_of(text) if self._is_pipe else (text,):
+            self._buffer.write(piece)
             self._buffer.flush()
 
     def close(self) -> None:
@@ -87,6 +91,29 @@ class _Writer:
             self._texts.put(None)
             self._thread.join(CLOSE_SECONDS)
             self._thread = None
+
+
+def _is_pipe(output: TextIO) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(output.fileno()).st_mode)
+    except (OSError, ValueError, AttributeError):  # no file of the system's at all
+        return False
+
+
+def pieces_of(text: bytes) -> Iterator[bytes]:
+    """Cut a text of whole lines into pieces that a pipe takes in one piece each (PIPE_BUF, pipe(7)).
+
+    So lines of several processes that share a pipe are never mixed, but for a line that is longer by itself.
+    """
+    start = 0
+    while len(text) - start > PIPE_BYTES:
+        end = text.rfind(b"\n", start, start + PIPE_BYTES) + 1
+        if end <= start:
+            end = text.find(b"\n", start) + 1 or len(text)
+        yield text[start:end]
+        start = end
+    if start < len(text):
+        yield text[start:]
 
 
 class AccessLog:

@@ -89,6 +89,25 @@ class Gate:
         others: int = self._board.others()
         return max(count - self._cap, count + others - self._shared_cap)
 
+    def _has_less_than_its_share(self) -> bool:
+        """Tell whether the other processes of a cluster are those that have too many."""
+        if self._board is None or self.count() > self._cap:
+            return False
+        share: int = self._shared_cap // max(1, self._board.process_count())
+        return self.count() <= share
+
+    def trim(self) -> None:
+        """Close idle connections above this process's share, while all processes together have too many."""
+        if self._board is None:
+            return
+        share = self._shared_cap // max(1, self._board.process_count())
+        for _ in range(min(self.count() - share, self._excess())):
+            idle = self._find_idle(None)
+            if idle is None:
+                return
+            note(idle, "closed to make room in another process: max_connections is reached")
+            idle.abort()
+
     def admit(self, connection: Any) -> None:
         """Take a new connection in, or make room for it, or turn it away."""
         count = len(self._service.connections)
@@ -104,6 +123,8 @@ class Gate:
         if idle is not None:
             note(idle, "closed to make room: max_connections is reached")
             idle.abort()
+        elif self._has_less_than_its_share():
+            return  # a sibling has more, and makes room with its next ``trim``
         elif excess > OVERFLOW_COUNT:
             connection.abort()
         else:
@@ -116,7 +137,7 @@ class Gate:
             return True
         idle = self._find_idle(None)
         if idle is None:
-            return excess <= OVERFLOW_COUNT
+            return excess <= OVERFLOW_COUNT or self._has_less_than_its_share()
         note(idle, "closed to make room: max_connections is reached")
         idle.abort()
         return True

@@ -64,6 +64,9 @@ class ConnectionBoard(Protocol):
     def others(self) -> int:
         """Count those of the other processes."""
 
+    def process_count(self) -> int:
+        """Count the processes."""
+
 
 class Worker:
     """Serves one application on its listeners until it is stopped.
@@ -281,6 +284,11 @@ class Worker:
     def announce(self) -> None:
         """Say on stderr where the application is served."""
         announce(self.urls, self._options, is_uvloop=not isinstance(self._loop, asyncio.BaseEventLoop))
+
+    def trim(self) -> None:
+        """Make room for the connections of other processes, where all together have too many."""
+        if self.service is not None:
+            self._gate.trim()
 
     def make_protocol(self) -> Any:
         """Return the protocol of a new connection."""

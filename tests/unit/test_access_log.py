@@ -11,12 +11,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cello import LogEntry
 from cello._speedups import LogLines, escape, fine_seconds, make_request
 from cello.logs import entry_of, render_combined
 from cello.server import access_log
-from cello.server.access_log import AccessLog
+from cello.server.access_log import PIPE_BYTES, AccessLog, pieces_of
 from tests.kit.log_watch import wait_until, watching_log
 
 WALL = 1_700_000_000.0
@@ -446,3 +448,20 @@ class TestHandlers:
             access_logger.removeHandler(kept)
             access_logger.setLevel(logging.NOTSET)
         assert output.getvalue() == ""
+
+
+class TestPieces:
+    @given(st.lists(st.integers(0, 6000), max_size=12))
+    def test_pieces_are_whole_lines_that_a_pipe_takes_at_once(self, lengths: list[int]) -> None:
+        text = b"".join(b"x" * length + b"\n" for length in lengths)
+        pieces = list(pieces_of(text))
+        assert b"".join(pieces) == text
+        for piece in pieces:
+            assert piece.endswith(b"\n")
+            assert len(piece) <= PIPE_BYTES or piece.count(b"\n") == 1
+
+    def test_pieces_are_as_large_as_they_can_be(self) -> None:
+        assert [len(piece) for piece in pieces_of(b"12345678901\n" * 1000)] == [4092, 4092, 3816]
+
+    def test_an_end_without_a_newline_is_kept(self) -> None:
+        assert list(pieces_of(b"a" * 5000)) == [b"a" * 5000]
