@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from ..config import RunOptions
 from ..errors import StartError
+from ..server.descriptors import RESERVED_DESCRIPTORS
 from ..server.worker import Application, Worker, finish, new_event_loop
 from .channel import Channel, Closed, Message
 from .handover import unblock_signals
@@ -62,7 +63,14 @@ class _Child:
         self._row = Row(board, seat.row)
         self._control = Channel(seat.control)
         mine = [listener.dup() for listener in _listeners_of(seat, seat.slot)]
-        self._worker = Worker(application, options, mine, board=self._row)
+        inherited = sum(map(len, seat.listeners.values()))
+        self._worker = Worker(
+            application,
+            options,
+            mine,
+            board=self._row,
+            reserved_descriptors=RESERVED_DESCRIPTORS + inherited,
+        )
         self._limits = _Limits(options)
         self._beat_count = 0
         self._rss = 0

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from typing import Any, NoReturn
 
 from ..config import RunOptions
+from ..errors import StartError
 from ..server.sockets import bind
 from ..server.tls import CertificateWatcher
 from .channel import Channel
@@ -22,6 +24,10 @@ def serve(application: Any, options: RunOptions) -> int:
     handover = read_handover()
     if handover is not None:
         _serve_as(handover, application, options)
+    if threading.current_thread() is not threading.main_thread():
+        raise StartError(
+            "app.run() with a supervisor handles signals, which only the main thread can: call it there"
+        )
     if options.tls is not None:
         CertificateWatcher(options.tls)  # what is wrong with the files is said once, before anything starts
     watch = None

@@ -82,8 +82,11 @@ class _Leader:
         freeze()
         self._own = (woken, wakes)
         self._control.send({"is": "ready", "can_fork": True})
+        poll = select.poll()  # select() takes no descriptor above 1023, and each slot has its own
+        poll.register(self._control.fileno(), select.POLLIN)
+        poll.register(woken, select.POLLIN)
         while True:
-            select.select([self._control.fileno(), woken], [], [])
+            poll.poll()
             with contextlib.suppress(BlockingIOError):
                 os.read(woken, 4096)
             self._reap()

@@ -23,6 +23,7 @@ from typing import Any
 
 from ..config import RunOptions
 from ..server.banner import announce
+from ..server.descriptors import RESERVED_DESCRIPTORS, make_room
 from ..server.sockets import url_of
 from . import events as ev
 from .events import Action, Event
@@ -83,6 +84,7 @@ class Supervisor:
     def run(self) -> int:
         """Supervise until the end; returns the exit status."""
         _become_subreaper()
+        make_room(self._options.process_count * (len(self._urls) + 2) + RESERVED_DESCRIPTORS)
         stop_watching: Callable[[], None] | None = None
         with self._signals():
             try:

@@ -27,6 +27,7 @@ from ..errors import StartError
 from ..threads import HandlerPool
 from .access_log import AccessLog
 from .banner import announce
+from .descriptors import RESERVED_DESCRIPTORS, make_room
 from .h1 import Gate, H1Clock, make_connection, make_service
 from .sockets import accept_remaining, bind, url_of
 from .timers import Ticker, tick_seconds_for
@@ -39,7 +40,6 @@ logger = logging.getLogger("cello")
 GRACE_SECONDS = 30.0
 CANCEL_SECONDS = 1.0  # for tasks that the application left behind
 CERTIFICATE_CHECK_SECONDS = 2.0
-RESERVED_DESCRIPTORS = 40
 
 
 class Application(Protocol):
@@ -72,7 +72,8 @@ class Worker:
     """Serves one application on its listeners until it is stopped.
 
     It owns the listeners from the start, and closes them also when it cannot be made: raises StartError.
-    ``board`` is where the processes of a cluster count their connections.
+    ``board`` is where the processes of a cluster count their connections; ``reserved_descriptors`` are kept
+    from them for all else.
     """
 
     def __init__(
@@ -82,11 +83,13 @@ class Worker:
         listeners: list[socket.socket],
         *,
         board: ConnectionBoard | None = None,
+        reserved_descriptors: int = RESERVED_DESCRIPTORS,
     ) -> None:
         self._application = application
         self._options = options
         self._listeners = listeners
         self._board = board
+        self._reserved_descriptors = reserved_descriptors
         self._servers: dict[socket.socket, Any] = {}
         self._adopted: dict[int, list[socket.socket]] = {}
         self._adopting: asyncio.Task[None] | None = None
@@ -215,25 +218,18 @@ class Worker:
 
     def _cap(self) -> int:
         """Return how many connections may be open: max_connections, short of the descriptor limit."""
-        wanted = self._options.limits.max_connections
-        try:
-            import resource
-        except ImportError:  # Windows has no such limit
+        wanted, reserved = self._options.limits.max_connections, self._reserved_descriptors
+        limit = make_room(wanted + reserved)
+        if limit >= wanted + reserved:
             return wanted
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft < wanted + RESERVED_DESCRIPTORS and (hard == resource.RLIM_INFINITY or hard > soft):
-            ceiling = wanted + RESERVED_DESCRIPTORS
-            soft = ceiling if hard == resource.RLIM_INFINITY else min(ceiling, hard)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        if soft == resource.RLIM_INFINITY or soft >= wanted + RESERVED_DESCRIPTORS:
-            return wanted
+        cap = max(1, int(limit) - reserved)
         logger.warning(
             "max_connections=%d is more than the descriptor limit of %d allows: serving at most %d",
             wanted,
-            soft,
-            max(1, soft - RESERVED_DESCRIPTORS),
+            limit,
+            cap,
         )
-        return max(1, soft - RESERVED_DESCRIPTORS)
+        return cap
 
     async def _listen(self, listeners: list[socket.socket]) -> None:
         assert self._loop is not None
