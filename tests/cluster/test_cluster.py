@@ -248,8 +248,8 @@ def test_what_is_behind_run_is_executed_by_the_supervisor_alone(tmp_path: Path) 
 
 @STRATEGIES
 def test_hooks_run_in_every_worker_and_nowhere_else(tmp_path: Path, strategy: str) -> None:
-    hooks = '@app.on_startup\ndef up():\n    print("up", os.getpid(), flush=True)\n\n\n'
-    hooks += '@app.on_shutdown\ndef down():\n    print("down", os.getpid(), flush=True)\n\n\n'
+    hooks = '@app.on_startup\ndef up():\n    os.write(1, b"up %d\\n" % os.getpid())\n\n\n'
+    hooks += '@app.on_shutdown\ndef down():\n    os.write(1, b"down %d\\n" % os.getpid())\n\n\n'
     source = APP + hooks + RUN.replace("{more}", f', strategy="{strategy}"')
     with running_cluster(tmp_path, source=source) as cluster:
         workers = cluster.wait_for_workers(2)
