@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from .checks import did_you_mean, in_words, nearest
-from .config import ENVIRONMENTS, HOST_IN_WORDS, LOG_FORMATS, LOG_FORMATS_IN_WORDS, PORTS, WORKERS, is_host
+from .config import (
+    ENVIRONMENTS,
+    HOST_IN_WORDS,
+    LOG_FORMATS,
+    LOG_FORMATS_IN_WORDS,
+    PORTS,
+    WORKERS,
+    host_hint,
+    is_host,
+)
 
 _DESCRIPTION = "Serve this application. Every flag wins over the same parameter of app.run()."
 
@@ -147,7 +156,7 @@ _FLAGS = (
 
 def _host(text: str) -> str:
     if not is_host(text):
-        raise argparse.ArgumentTypeError(f"expected {HOST_IN_WORDS}, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected {HOST_IN_WORDS}, got {text!r}{host_hint(text)}")
     return text
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from .checks import check_bool, check_int, check_seconds, did_you_mean, refusal
+from .checks import check_bool, check_int, check_seconds, did_you_mean, named_fields, refusal
 from .errors import ConfigError
 from .types import LogFormat
 
@@ -62,15 +62,26 @@ def _check_password(owner: str, name: str, value: object) -> None:
 
 def _check_host(owner: str, name: str, value: object) -> None:
     if not isinstance(value, str) or not is_host(value):
-        raise refusal(owner, name, value, HOST_IN_WORDS)
+        raise refusal(owner, name, value, HOST_IN_WORDS + host_hint(value))
 
 
-HOST_IN_WORDS = "an IP address or a host name, without spaces, scheme or path (str)"
+HOST_IN_WORDS = "an IP address or a host name, without spaces, scheme, port or path (str)"
 
 
 def is_host(text: str) -> bool:
     """Tell whether a text can be an address or a name; whether it exists is for the resolver to say."""
-    return bool(text) and not any(char.isspace() or char in "/\\" or ord(char) < 32 for char in text)
+    has_port = text.count(":") == 1
+    return bool(text) and not has_port and not any(c.isspace() or c in "/\\" or ord(c) < 32 for c in text)
+
+
+def host_hint(text: object) -> str:
+    """Render the end of a message for a URL, or a host with its port, that is given as a host."""
+    if not isinstance(text, str):
+        return ""
+    host, _, port = text.rpartition("://")[2].partition("/")[0].partition(":")
+    if not is_host(host):
+        return ""
+    return f" (did you mean host {host!r} and port {port}?)" if port else f" (did you mean {host!r}?)"
 
 
 def _check_log_format(value: object) -> None:
@@ -91,9 +102,11 @@ def _check_kind(owner: str, name: str, value: object, kind: type) -> None:
     # The type alone is shown: a dict given by mistake may hold a password.
     if value is not None and not isinstance(value, kind):
         got = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+        got += f": write {kind.__name__}()" if value is kind else ""
         raise ConfigError(f"app.run({name}=...): expected a {kind.__name__}(...) or None, got {got}")
 
 
+@named_fields
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
     """Certificate and key that the server shows, as PEM files.
@@ -121,6 +134,7 @@ class TlsConfig:
             raise refusal("TlsConfig", "min_version", self.min_version, "'1.2' or '1.3' (str)")
 
 
+@named_fields
 @dataclass(frozen=True, slots=True)
 class Http2Config:
     """HTTP/2 and the settings that it announces (RFC 9113 6.5.2).
@@ -140,6 +154,7 @@ class Http2Config:
         check_int("Http2Config", "max_frame_size", self.max_frame_size, _H2_FRAMES, " (bytes)")
 
 
+@named_fields
 @dataclass(frozen=True, slots=True)
 class Http3Config:
     """HTTP/3 over QUIC; ``max_idle_timeout`` is in seconds (RFC 9000 10.1). Raises ConfigError."""
@@ -152,6 +167,7 @@ class Http3Config:
         check_seconds("Http3Config", "max_idle_timeout", self.max_idle_timeout)
 
 
+@named_fields
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
     """How many worker processes serve. Raises ConfigError."""
@@ -162,6 +178,7 @@ class ClusterConfig:
         check_int("ClusterConfig", "processes", self.processes, _PROCESSES)
 
 
+@named_fields
 @dataclass(frozen=True, slots=True)
 class TimeoutConfig:
     """How long the server waits, in seconds; None switches a timeout off.
@@ -183,6 +200,7 @@ class TimeoutConfig:
                 check_seconds("TimeoutConfig", name, value, ", or None for no timeout")
 
 
+@named_fields
 @dataclass(frozen=True, slots=True)
 class LimitsConfig:
     """How much the server takes: connections, bytes of a request's body, its header fields.

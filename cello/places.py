@@ -1,0 +1,86 @@
+"""Where in the application's own code something is, as messages name it: "app.py:12".
+
+Files of Cello, of Python and of installed packages are told from the application's by their folders. Nothing
+here runs for a request that is answered as it should be.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from pathlib import Path
+from types import FrameType
+
+
+def short(filename: str) -> str:
+    """Return a file's name relative to the current directory, if it lies below that."""
+    try:
+        relative = os.path.relpath(filename)
+    except (OSError, ValueError):  # the directory is gone; another drive on Windows
+        return filename
+    return filename if relative.startswith("..") else relative
+
+
+def caller() -> str:
+    """Return the line that called into Cello, directly or through Python's library; empty where none did."""
+    frame = _calling_frame()
+    return _line_of(frame) if frame is not None else ""
+
+
+def importing_line() -> str:
+    """Return the line that called into Cello if a module's import runs it, else nothing."""
+    frame = _calling_frame()
+    if frame is None or frame.f_code.co_name != "<module>":
+        return ""
+    name = frame.f_globals.get("__name__")
+    is_imported = name not in ("__main__", "__mp_main__") and frame.f_globals.get("__spec__") is not None
+    return _line_of(frame) if is_imported else ""
+
+
+def _calling_frame() -> FrameType | None:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _owner_of(frame) in ("cello", "python"):
+        frame = frame.f_back
+    return frame
+
+
+def _line_of(frame: FrameType) -> str:
+    return f"{short(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def last_own(exc: BaseException) -> tuple[str, int] | None:
+    """Return file and line of the innermost step of the application's own code in a traceback."""
+    found, trace = None, exc.__traceback__
+    while trace is not None:
+        if not is_library(trace.tb_frame):
+            found = (trace.tb_frame.f_code.co_filename, trace.tb_lineno)
+        trace = trace.tb_next
+    return found
+
+
+def is_library(frame: FrameType) -> bool:
+    """Tell whether a frame is Python's, an installed package's or Cello's, and so not the application's."""
+    return _owner_of(frame) != "application"
+
+
+def _owner_of(frame: FrameType) -> str:
+    filename = frame.f_code.co_filename
+    # Compiled modules name the file that they were made from, wherever that was.
+    if str(frame.f_globals.get("__name__")).startswith(f"{__package__}."):
+        return "cello"
+    if filename.startswith("<"):  # "<string>", "<frozen runpy>": made by a library
+        return "python"
+    path = str(Path(filename).resolve())
+    return next((owner for folder, owner in _folders() if path.startswith(folder)), "application")
+
+
+@functools.cache
+def _folders() -> tuple[tuple[str, str], ...]:
+    """Return the folders of code that is not the application's, the inner ones before those around them."""
+    import sysconfig
+
+    named = [(str(Path(__file__).parent), "cello")]
+    for name, owner in (("purelib", "package"), ("platlib", "package"), ("stdlib", "python")):
+        named.append((sysconfig.get_path(name), owner))
+    return tuple((f"{Path(folder).resolve()}{os.sep}", owner) for folder, owner in named)
