@@ -85,17 +85,18 @@ class Core:
         if isinstance(exc, ClientDisconnected):
             return self._problem(request, 400, "the client left before the request was complete", None)
         place = place_of(request.route.handler) if request.route is not None else "the dispatch core"
+        told = summarise(exc, request, place)
         logger.error(
             "%s %s failed in %s, request id %s: %s",
             request.method,
             request.raw_path.decode("latin-1"),
             place,
             request.request_id,
-            summarise(exc, request),
+            told,
             exc_info=exc,
         )
         if self.debug:
-            return self._problem(request, 500, summarise(exc, request, place), exc)
+            return self._problem(request, 500, told, exc)
         return self._problem(request, 500, f"request id {request.request_id}", None)
 
     def overdue(self, request: Any, elapsed_seconds: float) -> Response:

@@ -100,10 +100,9 @@ def check_lifespan(lifespan: Any) -> None:
     if not callable(lifespan):
         raise ConfigError(f"{expected}, got {lifespan!r:.80}")
     if inspect.isasyncgenfunction(lifespan) or inspect.isgeneratorfunction(lifespan):
-        place = place_of(lifespan)
         raise ConfigError(
-            f"{expected}, got the generator function {place}; write @contextlib.asynccontextmanager above it",
-            place,
+            f"{expected}, got the generator function {place_of(lifespan)}; "
+            "write @contextlib.asynccontextmanager above it"
         )
 
 

@@ -136,7 +136,8 @@ def test_coroutines_are_refused_and_closed() -> None:
 
     coroutine: Any = handler()
     with pytest.raises(
-        ResponseError, match=r"the coroutine of handler\(\), .* `return await handler\(\.\.\.\)`$"
+        ResponseError,
+        match=r"the coroutine of handler\(\), .* `return await handler\(\.\.\.\)` in an `async def`$",
     ):
         to_response(coroutine)
     assert coroutine.cr_frame is None
