@@ -1,7 +1,7 @@
 """Where in the application's own code something is, as messages name it: "app.py:12".
 
-Files of Cello, of Python and of installed packages are told from the application's by their folders. Nothing
-here runs for a request that is answered as it should be.
+Frames of Cello, of Python and of installed packages are passed over. Nothing here runs for a request that is
+answered as it should be.
 """
 
 from __future__ import annotations
@@ -33,16 +33,27 @@ def importing_line() -> str:
     frame = _calling_frame()
     if frame is None or frame.f_code.co_name != "<module>":
         return ""
-    name = frame.f_globals.get("__name__")
-    is_imported = name not in ("__main__", "__mp_main__") and frame.f_globals.get("__spec__") is not None
+    is_imported = (
+        _module_of(frame) not in ("__main__", "__mp_main__") and frame.f_globals.get("__spec__") is not None
+    )
     return _line_of(frame) if is_imported else ""
 
 
 def _calling_frame() -> FrameType | None:
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _owner_of(frame) in ("cello", "python"):
+    while frame is not None and _is_between(frame):
         frame = frame.f_back
     return frame
+
+
+def _is_between(frame: FrameType) -> bool:
+    """Tell whether a frame is Cello's, or Python's own such as dataclasses.replace()."""
+    top = _module_of(frame).partition(".")[0]
+    return top == __package__ or top in sys.stdlib_module_names
+
+
+def _module_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__"))
 
 
 def _line_of(frame: FrameType) -> str:
@@ -61,26 +72,16 @@ def last_own(exc: BaseException) -> tuple[str, int] | None:
 
 def is_library(frame: FrameType) -> bool:
     """Tell whether a frame is Python's, an installed package's or Cello's, and so not the application's."""
-    return _owner_of(frame) != "application"
-
-
-def _owner_of(frame: FrameType) -> str:
     filename = frame.f_code.co_filename
-    # Compiled modules name the file that they were made from, wherever that was.
-    if str(frame.f_globals.get("__name__")).startswith(f"{__package__}."):
-        return "cello"
-    if filename.startswith("<"):  # "<string>", "<frozen runpy>": made by a library
-        return "python"
-    path = str(Path(filename).resolve())
-    return next((owner for folder, owner in _folders() if path.startswith(folder)), "application")
+    # Compiled modules of Cello name the file that they were made from, wherever that was.
+    if filename.startswith("<") or _module_of(frame).startswith(f"{__package__}."):
+        return True
+    return str(Path(filename).resolve()).startswith(_library_folders())
 
 
 @functools.cache
-def _folders() -> tuple[tuple[str, str], ...]:
-    """Return the folders of code that is not the application's, the inner ones before those around them."""
+def _library_folders() -> tuple[str, ...]:
     import sysconfig
 
-    named = [(str(Path(__file__).parent), "cello")]
-    for name, owner in (("purelib", "package"), ("platlib", "package"), ("stdlib", "python")):
-        named.append((sysconfig.get_path(name), owner))
-    return tuple((f"{Path(folder).resolve()}{os.sep}", owner) for folder, owner in named)
+    named = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return tuple(f"{Path(path).resolve()}{os.sep}" for path in (str(Path(__file__).parent), *named))

@@ -148,13 +148,14 @@ def test_a_port_that_is_taken_names_who_has_it(folder: Path) -> None:
                 assert f"PID {os.getpid()}" in process.stderr.text
 
 
-# What is imported late is imported first: the user without privileges may not be able to read Python's files.
+# Without privileges Python's files may be out of reach: what run() would import later is imported before.
 UNPRIVILEGED = f"""
 import os
 import cello.cli, cello.server.worker
+from cello.server.sockets import bind
 
 cello.cli.parse_overrides([])
-
+bind("127.0.0.1", 0)[0].close()
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)
