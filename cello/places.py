@@ -76,6 +76,11 @@ def is_library(frame: FrameType) -> bool:
     # Compiled modules of Cello name the file that they were made from, wherever that was.
     if filename.startswith("<") or _module_of(frame).startswith(f"{__package__}."):
         return True
+    return _is_in_library(filename)
+
+
+@functools.lru_cache(1024)
+def _is_in_library(filename: str) -> bool:
     return str(Path(filename).resolve()).startswith(_library_folders())
 
 
