@@ -7,9 +7,9 @@ composed once.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,20 +25,20 @@ from .config import (
     RunOptions,
     TimeoutConfig,
     TlsConfig,
+    check_one_process,
     refuse_unbuilt,
     resolve_options,
 )
 from .dispatch import build
 from .errors import ConfigError, RouteError, StartError
 from .lifespan import Lifespan, State, check_event
-from .logs import configure_logging
+from .logs import configure_logging, warn_of_import
 from .middleware import Parts
 from .middlewares.compression import Compressor, check_min_size
 from .middlewares.cors import Cors, Origin
-from .places import importing_line
 from .routing import Route, RouteTable, is_async, place_of
 from .signatures import check_handler, check_lifespan, check_options, check_part, check_path
-from .threads import HandlerPool
+from .threads import HandlerPool, is_loop_running
 from .types import Handler, LogFormat
 
 if TYPE_CHECKING:
@@ -371,6 +371,9 @@ class App:
         timeout: TimeoutConfig | None = None,
         limits: LimitsConfig | None = None,
         log_format: LogFormat = "auto",
+        reload_dirs: Sequence[str | os.PathLike[str]] = (),
+        reload_includes: Sequence[str] = (),
+        reload_excludes: Sequence[str] = (),
         argv: Sequence[str] | None = None,
     ) -> None:
         """Serve until SIGINT or SIGTERM.
@@ -382,24 +385,40 @@ class App:
         arguments = RunArguments(
             host=host, port=port, debug=debug, env=env, workers=workers, reload=reload, logs=logs, tls=tls,
             http2=http2, http3=http3, cluster=cluster, timeout=timeout, limits=limits, log_format=log_format,
+            reload_dirs=reload_dirs, reload_includes=reload_includes, reload_excludes=reload_excludes,
         )  # fmt: skip
         from .cli import parse_overrides
 
         options = self.resolve(arguments, parse_overrides(argv))
-        if _is_loop_running():
+        if is_loop_running():
             raise ConfigError(
                 "app.run() starts an event loop, and one is running here: use `await app.serve(...)`"
             )
-        from .server.worker import run
-
         configure_logging(options.log_format)
-        self._warn(options)
-        _warn_of_import()
         try:
-            run(self, options)
+            status = self._serve(options)
         except StartError as exc:
             print(f"cello: {exc}", file=sys.stderr, flush=True)
-            raise SystemExit(exc.exit_status) from None
+            status = exc.exit_status
+        if status:
+            raise SystemExit(status)
+
+    def _serve(self, options: RunOptions) -> int:
+        """Serve in this process, or with a supervisor, or as what a supervisor started; the exit status."""
+        from .cluster.handover import is_executed_by_supervisor
+
+        is_executed = is_executed_by_supervisor()
+        if not is_executed:
+            self._warn(options)
+            warn_of_import()
+        if is_executed or options.is_supervised:
+            from .cluster.launch import serve
+
+            return serve(self, options)
+        from .server.worker import run
+
+        run(self, options)
+        return 0
 
     @named("app.serve")
     async def serve(
@@ -419,6 +438,9 @@ class App:
         timeout: TimeoutConfig | None = None,  # noqa: ASYNC109 - the server's timeouts, not this call's
         limits: LimitsConfig | None = None,
         log_format: LogFormat = "auto",
+        reload_dirs: Sequence[str | os.PathLike[str]] = (),
+        reload_includes: Sequence[str] = (),
+        reload_excludes: Sequence[str] = (),
         argv: Sequence[str] | None = (),
     ) -> None:
         """Serve inside the running event loop until this coroutine is cancelled, which stops gracefully.
@@ -429,15 +451,17 @@ class App:
         arguments = RunArguments(
             host=host, port=port, debug=debug, env=env, workers=workers, reload=reload, logs=logs, tls=tls,
             http2=http2, http3=http3, cluster=cluster, timeout=timeout, limits=limits, log_format=log_format,
+            reload_dirs=reload_dirs, reload_includes=reload_includes, reload_excludes=reload_excludes,
         )  # fmt: skip
         from .cli import parse_overrides
         from .server.sockets import bind
-        from .server.worker import Worker, announce
+        from .server.worker import Worker
 
         options = self.resolve(arguments, parse_overrides(argv))
+        check_one_process(options, "app.serve()")
         self._warn(options)
         worker = Worker(self, options, bind(options.host, options.port))
-        await worker.serve(lambda: announce(worker, options))
+        await worker.serve(worker.announce)
 
     def resolve(self, arguments: RunArguments, overrides: Overrides | None = None) -> RunOptions:
         """Lay the command line over run()'s arguments; refuses what is not built yet.
@@ -458,28 +482,12 @@ class App:
             refuse_unbuilt(resolve_options(arguments))  # raises where the arguments alone are at fault
             from .cli import default_prog
 
-            print(f"{default_prog()}: {exc}", file=sys.stderr, flush=True)
+            print(f"{default_prog()}: {exc.message}", file=sys.stderr, flush=True)
             raise SystemExit(2) from None
         return options
 
     def _warn(self, options: RunOptions) -> None:
-        for warning in options.warnings:
+        from .server.banner import is_for_people
+
+        for warning in () if is_for_people(sys.stderr) else options.warnings:  # the banner has them
             logger.warning(warning)
-
-
-def _warn_of_import() -> None:
-    place = importing_line()
-    if place:
-        logger.warning(
-            "app.run() is called while its module is imported (%s), and the import waits until the server "
-            'stops; put it under `if __name__ == "__main__":`',
-            place,
-        )
-
-
-def _is_loop_running() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

@@ -73,7 +73,7 @@ def check_seconds(owner: str, name: str, value: object, way_out: str = "") -> No
 def _without_quotes(value: object) -> str:
     """Render the end of a message for a number that is given as text, or nothing."""
     is_number = isinstance(value, str) and value.isascii() and value.replace(".", "", 1).isdigit()
-    return ", without quotes" if is_number else ""
+    return "; leave the quotes out" if is_number else ""
 
 
 def named(owner: str, *, missing: str = "", takes: str = "") -> Callable[[Callable[P, T]], Callable[P, T]]:

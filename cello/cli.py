@@ -10,24 +10,18 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 from .checks import did_you_mean, in_words, nearest
-from .config import (
-    ENVIRONMENTS,
-    HOST_IN_WORDS,
-    LOG_FORMATS,
-    LOG_FORMATS_IN_WORDS,
-    PORTS,
-    WORKERS,
-    host_hint,
-    is_host,
-)
+from .config import RunArguments
+from .settings import Choice, Host, Kind, Setting, Texts, Whole, listed, settings_of
 
 _DESCRIPTION = "Serve this application. Every flag wins over the same parameter of app.run()."
 
+HELP = "show this help and exit; also -h"
 _ENVIRONMENTS_IN_WORDS = """\
 environments:
   development  debug mode on (errors show their traceback), requests are logged
@@ -36,6 +30,34 @@ environments:
 
 The defaults above hold where app.run() gives no value of its own.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A flag of the command line and the parameter of run() that it sets.
+
+    ``sets`` is what a flag without a value sets; None for one that takes a value, which ``metavar`` names.
+    """
+
+    name: str
+    setting: Setting
+    metavar: str | None = None
+    sets: bool | None = None
+
+    @property
+    def usage(self) -> str:
+        """The flag with what stands for its value."""
+        return f"{self.name} {self.metavar}" if self.metavar else self.name
+
+    @property
+    def help(self) -> str:
+        """The setting's meaning, the words that the flag takes, and the default."""
+        setting = self.setting
+        if self.sets is False:
+            return f"do not {setting.meaning}"
+        words = f": {listed(setting.kind.choices)}" if isinstance(setting.kind, Choice) else ""
+        default = setting.none if setting.default is None else setting.default
+        return f"{setting.meaning}{words}" + (f" (default: {default})" if default is not False else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +83,16 @@ class Overrides:
     workers: int | None = None
     debug: bool | None = None
     reload: bool | None = None
-    no_logs: bool | None = None
+    logs: bool | None = None
     log_format: str | None = None
+    reload_dirs: list[str] | None = None
+    reload_includes: list[str] | None = None
+    reload_excludes: list[str] | None = None
     unknown: tuple[UnknownFlag, ...] = ()
 
     def parameters(self) -> dict[str, Any]:
         """Map the names of run()'s parameters to the values that were given."""
-        values = {name: getattr(self, name) for name in _PARAMETERS}
-        values["logs"] = False if self.no_logs else None
+        values = {flag.setting.name: getattr(self, flag.setting.name) for flag in FLAGS}
         return {name: value for name, value in values.items() if value is not None}
 
 
@@ -100,8 +124,9 @@ def parse_overrides(argv: Sequence[str] | None = None, prog: str | None = None) 
 
 
 def _unknown_flags(rest: Sequence[str]) -> tuple[UnknownFlag, ...]:
+    names = ["--help", *(flag.name for flag in FLAGS)]
     flags = [argument.partition("=")[0] for argument in rest if _is_flag(argument)]
-    return tuple(UnknownFlag(flag, nearest(flag, _FLAGS)) for flag in dict.fromkeys(flags))
+    return tuple(UnknownFlag(flag, nearest(flag, names)) for flag in dict.fromkeys(flags))
 
 
 def _is_flag(argument: str) -> bool:
@@ -118,57 +143,55 @@ def _parser(prog: str) -> _Parser:
         allow_abbrev=False,
         add_help=False,
     )
-    add = parser.add_argument
-    add("--help", action="help", help="show this help and exit; also -h")
-    add("--host", type=_host, help="address to listen on; 0.0.0.0 for all interfaces (default: 127.0.0.1)")
-    add("--port", type=_port, help="TCP port to listen on; 0 for any free one (default: 8000)")
-    add("--env", type=_env, help="development or production (default: development)")
-    add("--workers", type=_workers, metavar="N", help="handler threads (default: CPU count)")
-    _add_switch(parser, "--debug", "errors show their traceback (default: on in development)")
-    _add_switch(parser, "--reload", "restart when a .py file changes; not built yet, refused in development")
-    _add_switch(parser, "--no-logs", "do not log requests (default: logged in development)")
-    add(
-        "--log-format",
-        type=_log_format,
-        metavar="FORMAT",
-        help="how requests are logged: auto, json or combined (default: auto)",
-    )
+    parser.add_argument("--help", action="help", help=HELP)
+    for flag in FLAGS:
+        _add(parser, flag)
     return parser
 
 
-def _add_switch(parser: _Parser, name: str, text: str) -> None:
-    parser.add_argument(name, action="store_true", default=None, help=text)
+def _add(parser: _Parser, flag: Flag) -> None:
+    name, target, text = flag.name, flag.setting.name, flag.help.replace("%", "%%")
+    if isinstance(flag.setting.kind, Texts):
+        parser.add_argument(name, dest=target, action="append", metavar=flag.metavar, help=text)
+    elif flag.sets is None:
+        reader = _reader(flag.setting.kind)
+        parser.add_argument(name, dest=target, type=reader, metavar=flag.metavar, help=text)
+    else:
+        parser.add_argument(name, dest=target, action="store_const", const=flag.sets, help=text)
 
 
-_PARAMETERS = ("host", "port", "env", "workers", "debug", "reload", "log_format")
-_FLAGS = (
-    "--help",
-    "--host",
-    "--port",
-    "--env",
-    "--workers",
-    "--debug",
-    "--reload",
-    "--no-logs",
-    "--log-format",
+def _reader(kind: Kind) -> Callable[[str], Any]:
+    if isinstance(kind, Whole):
+        return partial(_int, kind.allowed)
+    if isinstance(kind, Choice):
+        return partial(_choice, kind.choices)
+    return _host
+
+
+_SETTINGS = {setting.name: setting for setting in settings_of(RunArguments)}
+
+FLAGS = (
+    Flag("--host", _SETTINGS["host"], "HOST"),
+    Flag("--port", _SETTINGS["port"], "PORT"),
+    Flag("--env", _SETTINGS["env"], "ENV"),
+    Flag("--workers", _SETTINGS["workers"], "N"),
+    Flag("--debug", _SETTINGS["debug"], sets=True),
+    Flag("--reload", _SETTINGS["reload"], sets=True),
+    Flag("--no-logs", _SETTINGS["logs"], sets=False),
+    Flag("--log-format", _SETTINGS["log_format"], "FORMAT"),
+    Flag("--reload-dirs", _SETTINGS["reload_dirs"], "DIR"),
+    Flag("--reload-includes", _SETTINGS["reload_includes"], "PATTERN"),
+    Flag("--reload-excludes", _SETTINGS["reload_excludes"], "PATTERN"),
 )
 
 
 def _host(text: str) -> str:
-    if not is_host(text):
-        raise argparse.ArgumentTypeError(f"expected {HOST_IN_WORDS}, got {text!r}{host_hint(text)}")
+    if not Host.accepts(text):
+        raise argparse.ArgumentTypeError(f"expected {Host.in_words}, got {text!r}{Host.hint(text)}")
     return text
 
 
-def _port(text: str) -> int:
-    return _int(text, PORTS)
-
-
-def _workers(text: str) -> int:
-    return _int(text, WORKERS)
-
-
-def _int(text: str, allowed: range) -> int:
+def _int(allowed: range, text: str) -> int:
     # int() alone takes "1_000", " 80 " and digits of other scripts.
     is_plain = text.isascii() and text.isdigit() and len(text) < 10
     if not is_plain or int(text) not in allowed:
@@ -176,16 +199,8 @@ def _int(text: str, allowed: range) -> int:
     return int(text)
 
 
-def _log_format(text: str) -> str:
-    if text not in LOG_FORMATS:
-        raise argparse.ArgumentTypeError(
-            f"expected {LOG_FORMATS_IN_WORDS}, got {text!r}{did_you_mean(text, LOG_FORMATS)}"
-        )
-    return text
-
-
-def _env(text: str) -> str:
-    if text not in ENVIRONMENTS:
-        hint = did_you_mean(text, ENVIRONMENTS)
-        raise argparse.ArgumentTypeError(f"expected 'development' or 'production', got {text!r}{hint}")
+def _choice(choices: tuple[str, ...], text: str) -> str:
+    if text not in choices:
+        expected, hint = listed(choices, quote="'"), did_you_mean(text, choices)
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}{hint}")
     return text

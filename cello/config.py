@@ -1,109 +1,54 @@
 """The public config classes, and what run() makes of its arguments.
 
-Validation only: nothing here opens a socket, reads a file or a clock. A value is checked when it is given, so
-that the traceback ends at the line that gave it. What cannot be right on its own is refused by the class;
-what cannot be right together (HTTP/2 without TLS) by ``resolve_options``; what this version cannot do yet by
-``refuse_unbuilt``.
+Nothing here opens a socket, reads a file or a clock. Each field says what it means and may be (settings.py),
+and that is the one place: validation, the command line's --help and the tables of docs/configuration.md
+(ci/make_reference.py) are made from it. A value is checked when it is given, so that the traceback ends at
+the line that gave it. What cannot be right on its own is refused by the class; what cannot be right together
+(HTTP/2 without TLS) by ``resolve_options``; what this version cannot do yet by ``refuse_unbuilt``.
 """
 
 from __future__ import annotations
 
-import inspect
-import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from .checks import check_bool, check_int, check_seconds, did_you_mean, named_fields, refusal
+from .checks import named_fields, refusal
 from .errors import ConfigError
+from .settings import (
+    Choice,
+    Duration,
+    Group,
+    Host,
+    Password,
+    PemPath,
+    RequestLog,
+    Switch,
+    Texts,
+    Whole,
+    check_settings,
+    described,
+)
 from .types import LogFormat
 
 ENVIRONMENTS = ("development", "production")
 LOG_FORMATS = ("auto", "json", "combined")
-LOG_FORMATS_IN_WORDS = "'auto', 'json' or 'combined'"
-PORTS = range(65536)
-WORKERS = range(1, 1025)
+_STRATEGIES = ("auto", "fork", "spawn")
 
+_PORTS = range(65536)
+_WORKERS = range(1, 1025)
 _PROCESSES = range(1, 1025)
 _COUNTS = range(1, 2**31)
+_COUNTS_OR_BYTES = range(1, 2**63)
 _BODY_BYTES = range(2**63)  # a Content-Length over this is refused on the wire
 _H2_STREAMS = range(1, 2**32)  # RFC 9113 6.5.2, without 0: a server that takes no stream serves nothing
 _H2_WINDOWS = range(2**31)  # RFC 9113 6.5.2
 _H2_FRAMES = range(2**14, 2**24)  # RFC 9113 6.5.2
-_PASSWORD_BYTES = 1024  # OpenSSL's PEM_BUFSIZE
-_TLS_VERSIONS = ("1.2", "1.3")
+_TIMEOUT = Duration(way_out=", or None for no timeout")
 
 Path = str | os.PathLike[str]
 Seconds = int | float
-
-
-def _check_path(owner: str, name: str, value: object) -> None:
-    path = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if not isinstance(path, str) or not path or "\0" in path:
-        raise refusal(owner, name, value, "the path of a PEM file (str or os.PathLike)")
-
-
-def _check_password(owner: str, name: str, value: object) -> None:
-    """Check a password without ever showing it."""
-    if not isinstance(value, str):
-        got = f"a value of type {type(value).__name__}"
-        raise ConfigError(f"{owner}({name}=...): expected a str or None, got {got}")
-    try:
-        size = len(value.encode("utf-8", "surrogateescape"))
-    except UnicodeEncodeError:
-        size = 0
-    if not 0 < size <= _PASSWORD_BYTES:
-        raise ConfigError(
-            f"{owner}({name}=...): expected 1 to {_PASSWORD_BYTES} bytes of UTF-8, or None for a key without "
-            "a password (the value is not shown)"
-        )
-
-
-def _check_host(owner: str, name: str, value: object) -> None:
-    if not isinstance(value, str) or not is_host(value):
-        raise refusal(owner, name, value, HOST_IN_WORDS + host_hint(value))
-
-
-HOST_IN_WORDS = "an IP address or a host name, without spaces, scheme, port or path (str)"
-
-
-def is_host(text: str) -> bool:
-    """Tell whether a text can be an address or a name; whether it exists is for the resolver to say."""
-    has_port = text.count(":") == 1
-    return bool(text) and not has_port and not any(c.isspace() or c in "/\\" or ord(c) < 32 for c in text)
-
-
-def host_hint(text: object) -> str:
-    """Render the end of a message for a URL, or a host with its port, that is given as a host."""
-    if not isinstance(text, str):
-        return ""
-    host, _, port = text.rpartition("://")[2].partition("/")[0].partition(":")
-    if not is_host(host):
-        return ""
-    return f" (did you mean host {host!r} and port {port}?)" if port else f" (did you mean {host!r}?)"
-
-
-def _check_log_format(value: object) -> None:
-    is_function = callable(value) and not isinstance(value, type) and not inspect.iscoroutinefunction(value)
-    is_object = isinstance(value, logging.Handler) or is_function
-    if is_object or (isinstance(value, str) and value in LOG_FORMATS):
-        return
-    hint = did_you_mean(value, LOG_FORMATS) if isinstance(value, str) else ""
-    raise refusal(
-        "app.run",
-        "log_format",
-        value,
-        f"{LOG_FORMATS_IN_WORDS}, a function of a LogEntry that returns a line, or a logging.Handler{hint}",
-    )
-
-
-def _check_kind(owner: str, name: str, value: object, kind: type) -> None:
-    # The type alone is shown: a dict given by mistake may hold a password.
-    if value is not None and not isinstance(value, kind):
-        got = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
-        got += f": write {kind.__name__}()" if value is kind else ""
-        raise ConfigError(f"app.run({name}=...): expected a {kind.__name__}(...) or None, got {got}")
 
 
 @named_fields
@@ -111,161 +56,294 @@ def _check_kind(owner: str, name: str, value: object, kind: type) -> None:
 class TlsConfig:
     """Certificate and key that the server shows, as PEM files.
 
-    ``cert_path`` holds the certificate and then its chain, ``key_path`` the private key; ``key_password``
-    opens an encrypted key. With ``client_ca_path`` every client must show a certificate that one of these
-    authorities signed. ``min_version`` is the oldest TLS version that is spoken. The files are read at the
-    start, and again when they change. Raises ConfigError.
+    The files are read at the start, and again when they change. Raises ConfigError.
     """
 
-    cert_path: Path
-    key_path: Path
-    key_password: str | None = field(default=None, repr=False)
-    client_ca_path: Path | None = None
-    min_version: Literal["1.2", "1.3"] = "1.2"
+    cert_path: Path = field(metadata=described("PEM file with the certificate, then its chain", PemPath()))
+    key_path: Path = field(metadata=described("PEM file with the private key", PemPath()))
+    key_password: str | None = field(
+        default=None,
+        repr=False,
+        metadata=described(
+            "opens an encrypted key; never shown", Password(), none="the key is not encrypted"
+        ),
+    )
+    client_ca_path: Path | None = field(
+        default=None,
+        metadata=described(
+            "PEM file with authorities, one of which must have signed the client's certificate",
+            PemPath(),
+            none="clients need no certificate",
+        ),
+    )
+    min_version: Literal["1.2", "1.3"] = field(
+        default="1.2", metadata=described("oldest TLS version that is spoken", Choice(("1.2", "1.3")))
+    )
 
     def __post_init__(self) -> None:
-        _check_path("TlsConfig", "cert_path", self.cert_path)
-        _check_path("TlsConfig", "key_path", self.key_path)
-        if self.key_password is not None:
-            _check_password("TlsConfig", "key_password", self.key_password)
-        if self.client_ca_path is not None:
-            _check_path("TlsConfig", "client_ca_path", self.client_ca_path)
-        if not isinstance(self.min_version, str) or self.min_version not in _TLS_VERSIONS:
-            raise refusal("TlsConfig", "min_version", self.min_version, "'1.2' or '1.3' (str)")
+        check_settings("TlsConfig", self)
 
 
 @named_fields
 @dataclass(frozen=True, slots=True)
 class Http2Config:
-    """HTTP/2 and the settings that it announces (RFC 9113 6.5.2).
+    """HTTP/2 and the settings that it announces (RFC 9113 6.5.2). Raises ConfigError."""
 
-    ``initial_window_size`` and ``max_frame_size`` are in bytes. Raises ConfigError.
-    """
-
-    enabled: bool = True
-    max_concurrent_streams: int = 100
-    initial_window_size: int = 65535
-    max_frame_size: int = 16384
+    enabled: bool = field(
+        default=True,
+        metadata=described("serve HTTP/2; not built yet: a warning, and HTTP/1.1 is served", Switch()),
+    )
+    max_concurrent_streams: int = field(
+        default=100, metadata=described("streams that a client may have open at once", Whole(_H2_STREAMS))
+    )
+    initial_window_size: int = field(
+        default=65535,
+        metadata=described(
+            "what a client may send on a new stream before the server makes room for more",
+            Whole(_H2_WINDOWS, "bytes"),
+        ),
+    )
+    max_frame_size: int = field(
+        default=16384,
+        metadata=described("largest payload of a frame that a client may send", Whole(_H2_FRAMES, "bytes")),
+    )
 
     def __post_init__(self) -> None:
-        check_bool("Http2Config", "enabled", self.enabled)
-        check_int("Http2Config", "max_concurrent_streams", self.max_concurrent_streams, _H2_STREAMS)
-        check_int("Http2Config", "initial_window_size", self.initial_window_size, _H2_WINDOWS, " (bytes)")
-        check_int("Http2Config", "max_frame_size", self.max_frame_size, _H2_FRAMES, " (bytes)")
+        check_settings("Http2Config", self)
 
 
 @named_fields
 @dataclass(frozen=True, slots=True)
 class Http3Config:
-    """HTTP/3 over QUIC; ``max_idle_timeout`` is in seconds (RFC 9000 10.1). Raises ConfigError."""
+    """HTTP/3 over QUIC. Raises ConfigError."""
 
-    enabled: bool = False
-    max_idle_timeout: Seconds = 30
+    enabled: bool = field(
+        default=False,
+        metadata=described("serve HTTP/3; not built yet: a warning, and HTTP/1.1 is served", Switch()),
+    )
+    max_idle_timeout: Seconds = field(  # RFC 9000 10.1
+        default=30, metadata=described("for a connection on which nothing comes", Duration())
+    )
 
     def __post_init__(self) -> None:
-        check_bool("Http3Config", "enabled", self.enabled)
-        check_seconds("Http3Config", "max_idle_timeout", self.max_idle_timeout)
+        check_settings("Http3Config", self)
 
 
 @named_fields
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
-    """How many worker processes serve. Raises ConfigError."""
+    """How many worker processes serve, and when the supervisor replaces one. Raises ConfigError.
 
-    processes: int = 1
+    A worker that has reached ``max_requests``, ``max_rss`` or ``max_lifetime`` is replaced, some of them up
+    to 10% sooner, so that not all are at once. The replacement serves before the old worker begins to finish.
+    """
+
+    processes: int | Literal["auto"] = field(
+        default=1,
+        metadata=described(
+            "worker processes; auto: as many as there are CPUs to use, by affinity and by the cgroup's quota",
+            Whole(_PROCESSES, word="auto"),
+        ),
+    )
+    strategy: Literal["auto", "fork", "spawn"] = field(
+        default="auto",
+        kw_only=True,
+        metadata=described(
+            "how workers start: forked from a process that has imported the application, or by executing the "
+            "script again; auto forks where that can be done",
+            Choice(_STRATEGIES),
+        ),
+    )
+    hang_timeout: Seconds | None = field(
+        default=30,
+        kw_only=True,
+        metadata=described(
+            "after which a worker whose event loop does not run is aborted and replaced; not in debug mode",
+            Duration(", or None for never"),
+            none="never",
+        ),
+    )
+    graceful_timeout: Seconds = field(
+        default=30,
+        kw_only=True,
+        metadata=described("that requests which run have to finish at a stop", Duration()),
+    )
+    shutdown_delay: Seconds | None = field(
+        default=None,
+        kw_only=True,
+        metadata=described(
+            "to go on serving after a SIGTERM, while /-/ready says that it is not ready",
+            Duration(", 0, or None", or_zero=True),
+            none="5 under Kubernetes, else 0",
+        ),
+    )
+    max_requests: int | None = field(
+        default=None,
+        kw_only=True,
+        metadata=described(
+            "answers after which a worker is replaced", Whole(_COUNTS_OR_BYTES), none="no limit"
+        ),
+    )
+    max_rss: int | None = field(
+        default=None,
+        kw_only=True,
+        metadata=described(
+            "memory at which a worker is replaced", Whole(_COUNTS_OR_BYTES, "bytes"), none="no limit"
+        ),
+    )
+    max_lifetime: Seconds | None = field(
+        default=None,
+        kw_only=True,
+        metadata=described(
+            "after which a worker is replaced", Duration(", or None for no limit"), none="no limit"
+        ),
+    )
 
     def __post_init__(self) -> None:
-        check_int("ClusterConfig", "processes", self.processes, _PROCESSES)
+        check_settings("ClusterConfig", self)
 
 
 @named_fields
 @dataclass(frozen=True, slots=True)
 class TimeoutConfig:
-    """How long the server waits, in seconds; None switches a timeout off.
+    """How long the server waits, in seconds; None switches a timeout off. Raises ConfigError."""
 
-    ``request_timeout`` is for receiving a whole request, ``response_timeout`` for the handler to answer,
-    ``keep_alive_timeout`` for an idle connection. After ``stall_timeout`` the watchdog says what holds the
-    event loop. Raises ConfigError.
-    """
-
-    request_timeout: Seconds | None = 30
-    response_timeout: Seconds | None = 30
-    keep_alive_timeout: Seconds | None = 75
-    stall_timeout: Seconds | None = 1
+    request_timeout: Seconds | None = field(
+        default=30,
+        metadata=described(
+            "to receive a whole request, from the accept for a connection's first, later from a request's "
+            "first octet; then 408, and the connection closes",
+            _TIMEOUT,
+            none="no timeout",
+        ),
+    )
+    response_timeout: Seconds | None = field(
+        default=30,
+        metadata=described(
+            "for the handler to answer, then 504; also how long a client may take no octet of an answer "
+            "before it is cut off",
+            _TIMEOUT,
+            none="no timeout",
+        ),
+    )
+    keep_alive_timeout: Seconds | None = field(
+        default=75,
+        metadata=described("for an idle connection between two requests", _TIMEOUT, none="no timeout"),
+    )
+    stall_timeout: Seconds | None = field(
+        default=1,
+        metadata=described("before the log names what holds the event loop", _TIMEOUT, none="no watchdog"),
+    )
 
     def __post_init__(self) -> None:
-        for name in ("request_timeout", "response_timeout", "keep_alive_timeout", "stall_timeout"):
-            value = getattr(self, name)
-            if value is not None:
-                check_seconds("TimeoutConfig", name, value, ", or None for no timeout")
+        check_settings("TimeoutConfig", self)
 
 
 @named_fields
 @dataclass(frozen=True, slots=True)
 class LimitsConfig:
-    """How much the server takes: connections, bytes of a request's body, its header fields.
+    """How much the server takes. Raises ConfigError."""
 
-    Raises ConfigError.
-    """
-
-    max_connections: int = 10_000
-    max_request_size: int = 10_485_760
-    max_headers: int = 100
+    max_connections: int = field(
+        default=10_000,
+        metadata=described(
+            "open connections; at the limit the one that is idle longest is closed for a new one",
+            Whole(_COUNTS),
+        ),
+    )
+    max_request_size: int = field(
+        default=10_485_760,
+        metadata=described("size of a request's body; over it 413", Whole(_BODY_BYTES, "bytes")),
+    )
+    max_headers: int = field(
+        default=100,
+        metadata=described("header and trailer fields of a request; over it 431", Whole(_COUNTS)),
+    )
 
     def __post_init__(self) -> None:
-        check_int("LimitsConfig", "max_connections", self.max_connections, _COUNTS)
-        check_int("LimitsConfig", "max_request_size", self.max_request_size, _BODY_BYTES, " (bytes)")
-        check_int("LimitsConfig", "max_headers", self.max_headers, _COUNTS)
+        check_settings("LimitsConfig", self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunArguments:
-    """The arguments of run(), as they were given, with run()'s defaults. Raises ConfigError."""
+    """What run() was given, with run()'s defaults. Raises ConfigError."""
 
-    host: str = "127.0.0.1"
-    port: int = 8000
-    debug: bool | None = None
-    env: str | None = None
-    workers: int | None = None
-    reload: bool = False
-    logs: bool | None = None
-    tls: TlsConfig | None = None
-    http2: Http2Config | None = None
-    http3: Http3Config | None = None
-    cluster: ClusterConfig | None = None
-    timeout: TimeoutConfig | None = None
-    limits: LimitsConfig | None = None
-    log_format: LogFormat = "auto"
+    host: str = field(
+        default="127.0.0.1",
+        metadata=described(
+            "address or name to listen on; 0.0.0.0 or :: for all interfaces (:: with IPv4 as well)", Host()
+        ),
+    )
+    port: int = field(
+        default=8000, metadata=described("TCP port to listen on; 0 takes a free one", Whole(_PORTS))
+    )
+    debug: bool | None = field(
+        default=None,
+        metadata=described("errors show their traceback", Switch(), none="on in development"),
+    )
+    env: str | None = field(
+        default=None,
+        metadata=described(
+            "environment that sets the defaults of debug and logs", Choice(ENVIRONMENTS), none="development"
+        ),
+    )
+    workers: int | None = field(
+        default=None,
+        metadata=described(
+            "most def handlers that run at once, in threads started as needed",
+            Whole(_WORKERS),
+            none="the CPUs that the process may use",
+        ),
+    )
+    reload: bool = field(
+        default=False,
+        metadata=described("load the code anew when a file changes; in development alone", Switch()),
+    )
+    logs: bool | None = field(
+        default=None,
+        metadata=described("log requests", Switch(), none="in development, or after app.enable_logging()"),
+    )
+    tls: TlsConfig | None = field(
+        default=None,
+        metadata=described("certificate and key, for https", Group(TlsConfig), none="plain http"),
+    )
+    http2: Http2Config | None = field(
+        default=None, metadata=described("HTTP/2; not built yet", Group(Http2Config), none="no HTTP/2")
+    )
+    http3: Http3Config | None = field(
+        default=None, metadata=described("HTTP/3; not built yet", Group(Http3Config), none="no HTTP/3")
+    )
+    cluster: ClusterConfig | None = field(
+        default=None,
+        metadata=described("worker processes", Group(ClusterConfig), none="one process"),
+    )
+    timeout: TimeoutConfig | None = field(
+        default=None,
+        metadata=described("how long the server waits", Group(TimeoutConfig), none="the defaults below"),
+    )
+    limits: LimitsConfig | None = field(
+        default=None,
+        metadata=described("how much the server takes", Group(LimitsConfig), none="the defaults below"),
+    )
+    log_format: LogFormat = field(
+        default="auto", metadata=described("how requests are logged", RequestLog(LOG_FORMATS))
+    )
+    reload_dirs: Sequence[Path] = field(
+        default=(),
+        metadata=described(
+            "folders that reload watches, in place of the script's and of those of the modules it imports",
+            Texts("folders", can_be_paths=True),
+        ),
+    )
+    reload_includes: Sequence[str] = field(
+        default=(), metadata=described("names of files that reload watches, beside *.py", Texts("patterns"))
+    )
+    reload_excludes: Sequence[str] = field(
+        default=(), metadata=described("names of files and folders that reload leaves out", Texts("patterns"))
+    )
 
     def __post_init__(self) -> None:
-        _check_host("app.run", "host", self.host)
-        check_int("app.run", "port", self.port, PORTS)
-        self._check_environment()
-        if self.workers is not None:
-            check_int("app.run", "workers", self.workers, WORKERS)
-        for name in ("debug", "logs"):
-            if getattr(self, name) is not None:
-                check_bool("app.run", name, getattr(self, name))
-        check_bool("app.run", "reload", self.reload)
-        _check_log_format(self.log_format)
-        for name, kind in _CONFIG_KINDS.items():
-            _check_kind("app.run", name, getattr(self, name), kind)
-
-    def _check_environment(self) -> None:
-        if self.env is None or self.env in ENVIRONMENTS:
-            return
-        hint = did_you_mean(self.env, ENVIRONMENTS) if isinstance(self.env, str) else ""
-        raise refusal("app.run", "env", self.env, f"'development' or 'production'{hint}")
-
-
-_CONFIG_KINDS: dict[str, type] = {
-    "tls": TlsConfig,
-    "http2": Http2Config,
-    "http3": Http3Config,
-    "cluster": ClusterConfig,
-    "timeout": TimeoutConfig,
-    "limits": LimitsConfig,
-}
+        check_settings("app.run", self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,7 +367,22 @@ class RunOptions:
     timeout: TimeoutConfig
     limits: LimitsConfig
     log_format: LogFormat = "auto"
+    reload_dirs: tuple[Path, ...] = ()
+    reload_includes: tuple[str, ...] = ()
+    reload_excludes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether a supervisor serves, and not this process itself."""
+        return self.reload or self.process_count > 1
+
+    @property
+    def process_count(self) -> int:
+        """How many processes serve."""
+        processes = 1 if self.cluster is None else self.cluster.processes
+        assert isinstance(processes, int), "resolve_options() makes a number of 'auto'"
+        return processes
 
 
 def count_cpus() -> int:
@@ -301,7 +394,7 @@ def count_cpus() -> int:
         count = len(os.sched_getaffinity(0))
     else:
         count = os.cpu_count()
-    return min(count or 1, WORKERS[-1])
+    return min(count or 1, _WORKERS[-1])
 
 
 def resolve_options(
@@ -317,6 +410,7 @@ def resolve_options(
     env = given.env or ENVIRONMENTS[0]
     is_development = env == "development"
     warnings = []
+    cluster = _resolve_cluster(given, is_development)
     if given.reload and not is_development:
         warnings.append("reload=True has no effect with env='production': hot reload is for development")
     return RunOptions(
@@ -330,12 +424,41 @@ def resolve_options(
         tls=given.tls,
         http2=given.http2,
         http3=given.http3,
-        cluster=given.cluster,
+        cluster=cluster,
         timeout=given.timeout or TimeoutConfig(),
         limits=given.limits or LimitsConfig(),
         log_format=given.log_format,
+        reload_dirs=tuple(given.reload_dirs),
+        reload_includes=tuple(given.reload_includes),
+        reload_excludes=tuple(given.reload_excludes),
         warnings=tuple(warnings),
     )
+
+
+def _resolve_cluster(given: RunArguments, is_development: bool) -> ClusterConfig | None:
+    cluster = given.cluster
+    is_reloading = given.reload and is_development
+    if cluster is None:
+        return ClusterConfig() if is_reloading else None
+    if cluster.processes == "auto":
+        cluster = replace(cluster, processes=min(count_cpus(), _PROCESSES[-1]))
+    if cluster.processes == 1 and not is_reloading:
+        for name in ("max_requests", "max_rss", "max_lifetime"):
+            if getattr(cluster, name) is not None:
+                raise refusal(
+                    "ClusterConfig",
+                    name,
+                    getattr(cluster, name),
+                    "None where one process serves, since nothing could replace it; processes=2 or more",
+                )
+    return cluster
+
+
+def check_one_process(options: RunOptions, who: str) -> None:
+    """Check that this process is to serve by itself; raises ConfigError."""
+    if options.is_supervised:
+        asked = "reload=True" if options.reload else f"ClusterConfig(processes={options.process_count})"
+        raise ConfigError(f"{asked}: {who} serves in this very process; app.run() can start others")
 
 
 def _check_tls_is_there(given: RunArguments) -> None:
@@ -352,21 +475,16 @@ def _check_tls_is_there(given: RunArguments) -> None:
 def refuse_unbuilt(options: RunOptions) -> RunOptions:
     """Say what this version of Cello cannot do yet: nothing is accepted and then ignored without a word.
 
-    Hot reload is refused: raises ConfigError with the way out. Protocols and processes that are missing leave
-    a server that does the same more slowly, so each is a warning; returns the options as they are served.
+    Protocols that are missing leave a server that does the same more slowly, so each is a warning; returns
+    the options as they are served.
     """
     missing = "is not built yet in this version of Cello"
-    if options.reload:
-        raise ConfigError(f"reload=True: hot reload {missing}; leave reload and --reload out")
     warnings = list(options.warnings)
-    cluster, http2, http3 = options.cluster, options.http2, options.http3
-    if cluster is not None and cluster.processes > 1:
-        warnings.append(f"{cluster!r}: the cluster {missing}: one process serves")
-        cluster = None
+    http2, http3 = options.http2, options.http3
     if http2 is not None and http2.enabled:
         warnings.append(f"Http2Config(enabled=True): HTTP/2 {missing}: clients get HTTP/1.1")
         http2 = None
     if http3 is not None and http3.enabled:
         warnings.append(f"Http3Config(enabled=True): HTTP/3 {missing}: clients get HTTP/1.1")
         http3 = None
-    return replace(options, cluster=cluster, http2=http2, http3=http3, warnings=tuple(warnings))
+    return replace(options, http2=http2, http3=http3, warnings=tuple(warnings))

@@ -21,7 +21,7 @@ from typing import Any, Self
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from ._speedups import AnswerStream, is_authority, is_target_path, make_request
-from .config import LimitsConfig, RunArguments, TimeoutConfig, resolve_options
+from .config import LimitsConfig, RunArguments, TimeoutConfig, check_one_process, resolve_options
 from .errors import CelloError
 from .headers import Headers
 from .server.worker import Worker, finish, new_event_loop
@@ -406,6 +406,7 @@ def live_server(app: Any, host: str = "127.0.0.1", port: int = 0, **options: Any
     from .server.sockets import bind
 
     resolved = app.resolve(RunArguments(host=host, port=port, **options))
+    check_one_process(resolved, "live_server()")
     worker = Worker(app, resolved, bind(host, port))
     loop = new_event_loop()
     ready = threading.Event()

@@ -44,9 +44,10 @@ LEVELS: list[set[str]] = [
         "lifespan",
         "dispatch",
     },
-    {"config"},
+    {"settings", "config"},
     {"server"},
     {"testing"},
+    {"cluster"},
     {"cli"},
     {"app", "", "__main__"},
 ]
@@ -201,7 +202,7 @@ def test_selector_takes_the_same_names_from_either_twin() -> None:
             stem, _, kind = (node.module or "").rpartition("_")
             names[kind][stem] = {alias.name for alias in node.names}
     assert names["py"] == names["c"]
-    exported = set().union(*names["py"].values()) | {"IMPLEMENTATION"}
+    exported = set().union(*names["py"].values()) | {"IMPLEMENTATION", "WHY_PURE"}
     assert set(cello._speedups.__all__) == exported
 
 

@@ -1,8 +1,9 @@
 """The documentation against the code: every Python snippet runs, and tables and pictures say what is there.
 
-A snippet that makes no App has one, and Cello's names, at hand. Calls of ``app.run(...)`` are checked as
-far as they can be without serving: arguments, config classes, refusals. A ``text`` block of lines such as
-``GET /users/7 -> 200 {"id": 7}`` behind a snippet is asked of its application.
+A snippet that makes no App has one, and Cello's names, at hand. Those of the quickstart go on with one
+application. Calls of ``app.run(...)`` are checked as far as they can be without serving: arguments, config
+classes, refusals. A ``text`` block of lines such as ``GET /users/7 -> 200 {"id": 7}`` behind a snippet is
+asked of its application.
 """
 
 from __future__ import annotations
@@ -12,24 +13,29 @@ import dataclasses
 import inspect
 import json
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
+from unittest import mock
 
 import pytest
 
 import cello
 from cello import App, config
-from cello.cli import _FLAGS
+from cello.cli import FLAGS
 from cello.config import RunArguments
+from cello.settings import Group, settings_of
 from cello.testing import TestClient
+from ci import make_reference
 from tests.kit.imports import read_package
 
 ROOT = Path(__file__).resolve().parent.parent
+CONTINUED = ("quickstart.md",)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-CLASSES = ("TlsConfig", "TimeoutConfig", "LimitsConfig", "Http2Config", "Http3Config", "ClusterConfig")
+CONFIGS = (RunArguments, *(getattr(config, name) for name in make_reference.CLASSES))
 
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ASKED = re.compile(r"([A-Z]+) (/\S*)(?: (\{.*\}))? -> (\d{3})(?: (.+))?")
@@ -60,9 +66,11 @@ def snippets() -> Iterator[Snippet]:
         last: Snippet | None = None
         for language, text, place in blocks_of(page):
             if language == "python":
+                before = ""
                 if last is not None:
                     yield last
-                last = Snippet(place, text)
+                    before = last.source if page.name in CONTINUED else ""
+                last = Snippet(place, f"{before}{text}")
             elif language == "text" and last is not None:
                 questions = [ASKED.fullmatch(line) for line in text.splitlines()]
                 last.asked += [question.groups("") for question in questions if question is not None]
@@ -98,10 +106,13 @@ def check_run(app: App, *args: Any, **kwargs: Any) -> None:
 
 
 def run_snippet(snippet: Snippet) -> dict[str, Any]:
-    """Execute a snippet; returns its names."""
-    names = {name: getattr(cello, name) for name in cello.__all__ if not name.startswith("_")}
-    names.update(__name__="snippet", check_run=check_run, app=App())
-    exec(compiled(snippet), names)
+    """Execute a snippet as the module ``app`` that is run; returns its names."""
+    module = ModuleType("app")
+    names = module.__dict__
+    names.update({name: getattr(cello, name) for name in cello.__all__ if not name.startswith("_")})
+    names.update(__name__="__main__", check_run=check_run, app=App())
+    with mock.patch.dict(sys.modules, app=module):
+        exec(compiled(snippet), names)
     return names
 
 
@@ -124,7 +135,7 @@ def test_snippet(snippet: Snippet) -> None:
 
 def test_every_page_but_the_picture_has_snippets_and_something_is_asked() -> None:
     pages = {snippet.place.partition(":")[0] for snippet in SNIPPETS}
-    assert pages >= {"README.md", "api.md", "configuration.md"}
+    assert pages >= {"README.md", "api.md", "configuration.md", "quickstart.md"}
     assert sum(len(snippet.asked) for snippet in SNIPPETS) >= 20
 
 
@@ -149,34 +160,56 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in slugs, target
 
 
-def section(title: str) -> str:
-    """Return a section of the page on configuration, up to the next heading."""
-    text = (ROOT / "docs" / "configuration.md").read_text("utf-8")
-    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
-    assert found is not None, title
-    return found[1]
+def test_the_reference_is_made_from_the_code() -> None:
+    page = make_reference.PAGE.read_text("utf-8")
+    is_fresh = make_reference.remade(page) == page
+    assert is_fresh, f"docs/configuration.md and cello/config.py differ: run {make_reference.COMMAND}"
+
+
+@pytest.mark.parametrize("kind", CONFIGS, ids=lambda kind: kind.__name__)
+def test_every_field_has_its_row_between_the_marks(kind: type) -> None:
+    """What is edited by hand between the marks is found, or the test above could not fail."""
+    page = make_reference.remade(make_reference.PAGE.read_text("utf-8"))
+    name = "run" if kind is RunArguments else kind.__name__
+    opening, closing = make_reference.OPENING.format(name=name), make_reference.CLOSING.format(name=name)
+    before, between, after = re.split(f"{re.escape(opening)}|{re.escape(closing)}", page)
+    fields = [(each.name, shown(each.default)) for each in dataclasses.fields(kind)]
+    assert [(row, default.replace('"', "'")) for row, default in ROW.findall(between)] == fields
+    edited = f"{before}{opening}{between.replace(fields[-1][0], 'edited')}{closing}{after}"
+    assert edited != page
+    assert make_reference.remade(edited) == page
+    with pytest.raises(ValueError, match=f"expected '<!-- {name}: made from"):
+        make_reference.remade(page.replace(opening, ""))
 
 
 def shown(default: object) -> str:
-    return "required" if default in (dataclasses.MISSING, inspect.Parameter.empty) else f"`{default!r}`"
+    return "required" if default is dataclasses.MISSING else f"`{default!r}`"
 
 
-@pytest.mark.parametrize("name", CLASSES)
-def test_table_of_a_config_class(name: str) -> None:
-    fields = dataclasses.fields(getattr(config, name))
-    documented = [(row, default.replace('"', "'")) for row, default in ROW.findall(section(name))]
-    assert documented == [(each.name, shown(each.default)) for each in fields]
+@pytest.mark.parametrize("method", [App.run, App.serve], ids=["run", "serve"])
+def test_the_table_of_run_has_all_its_parameters(method: Callable[..., Any]) -> None:
+    _, *parameters = inspect.signature(method).parameters.values()
+    given = {each.name: each.default for each in parameters if each.name != "argv"}
+    assert list(given.items()) == [(each.name, each.default) for each in dataclasses.fields(RunArguments)]
+    assert "`argv`" in make_reference.PAGE.read_text("utf-8")
 
 
-def test_table_of_run() -> None:
-    parameters = list(inspect.signature(App.run).parameters.values())[1:]
-    documented = [(row, default.replace('"', "'")) for row, default in ROW.findall(section("app.run()"))]
-    assert documented == [(each.name, shown(each.default)) for each in parameters]
+def test_every_plain_parameter_of_run_has_a_flag() -> None:
+    plain = [each.name for each in settings_of(RunArguments) if not isinstance(each.kind, Group)]
+    assert sorted(plain) == sorted(flag.setting.name for flag in FLAGS)
 
 
-def test_table_of_flags() -> None:
-    documented = [row.partition(" ")[0] for row, _ in ROW.findall(section("Command line"))]
-    assert sorted(documented) == sorted(_FLAGS)
+def test_meanings_are_plain_text() -> None:
+    """They are shown on a terminal and in cells of tables."""
+    for kind in CONFIGS:
+        for setting in settings_of(kind):
+            for text in filter(None, (setting.meaning, setting.none)):
+                assert re.fullmatch(r"[^`|<>\n]+[^.\s]", text), f"{kind.__name__}.{setting.name}: {text}"
+
+
+def test_classes_of_the_reference_are_those_of_run() -> None:
+    groups = [each.kind.config for each in settings_of(RunArguments) if isinstance(each.kind, Group)]
+    assert {group.__name__ for group in groups} == set(make_reference.CLASSES)
 
 
 def modules_of_the_picture() -> list[str]:

@@ -11,13 +11,18 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 
-def _is_compiled() -> bool:
+def _why_pure() -> str:
+    """Return why the pure twins are taken; nothing where the compiled ones are."""
     if os.environ.get("CELLO_NO_EXTENSIONS", "") not in ("", "0"):
-        return False
-    return find_spec(f"{__name__}.octets_c") is not None
+        return "CELLO_NO_EXTENSIONS is set"
+    if find_spec(f"{__name__}.octets_c") is None:
+        return "this install has none: install Cello where there is a C compiler"
+    return ""
 
 
-if TYPE_CHECKING or not _is_compiled():
+WHY_PURE = _why_pure()
+
+if TYPE_CHECKING or WHY_PURE:
     from .calls_py import fine_seconds, note_wait, switches, waits, watch_waits
     from .dispatch_py import Dispatcher, Endpoint, Exchange
     from .evidence_py import Evidence
@@ -78,6 +83,7 @@ __all__ = [
     "MAX_QUERY_FIELDS",
     "TASK",
     "THREAD",
+    "WHY_PURE",
     "AnswerStream",
     "Dispatcher",
     "Endpoint",

@@ -299,7 +299,9 @@ class H1Connection(SendSide):
             self._pace()
 
     def _log_answer(self) -> None:
-        log = self.service.log
+        service = self.service
+        service.answered_count += 1
+        log = service.log
         if log is not None:
             reader = self._reader
             log.add(

@@ -23,6 +23,7 @@ cdef class Service:
     cdef public bytes common, common_close, common_keep_alive
     cdef public str scheme
     cdef public bint is_stopping
+    cdef public Py_ssize_t answered_count
     cdef public double now, tick_seconds, request_seconds, stall_seconds, keep_alive_seconds
     cdef public double request_deadline, idle_deadline
 

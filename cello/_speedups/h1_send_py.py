@@ -38,11 +38,12 @@ class Service:
     ``now`` is monotonic seconds as of the last tick, ``tick_seconds`` the distance of two ticks, which is
     added to every deadline so that none is early. ``request_deadline`` is that of a request which begins now,
     ``idle_deadline`` of a connection which is idle from now on. ``common*`` are the Date and Server lines,
-    rendered once a second. A timeout that is off is infinite.
+    rendered once a second. A timeout that is off is infinite. ``answered_count`` is of requests so far.
     """
 
     __slots__ = (
         "admit",
+        "answered_count",
         "common",
         "common_close",
         "common_keep_alive",
@@ -73,6 +74,7 @@ class Service:
         self.note: Any = None
         self.log: RequestLog | None = None
         self.connections: set[Any] = set()
+        self.answered_count = 0
         self.common = b""
         self.common_close = b""
         self.common_keep_alive = b""

@@ -63,6 +63,8 @@ class Gate:
     ) -> None:
         self._service = service
         self._cap = cap
+        self._shared_cap = cap
+        self._board: Any = None
         self._when_first = when_first
         self._when_empty = when_empty
         self._idle: list[tuple[float, Any]] = []
@@ -74,12 +76,28 @@ class Gate:
         """Count what holds a descriptor."""
         return len(self._service.connections) + self.pending_count
 
+    def join(self, board: Any, cap: int) -> None:
+        """Count with the other processes of a cluster, up to a cap for all of them together."""
+        self._board = board
+        self._shared_cap = cap
+
+    def _excess(self) -> int:
+        """Count what is above the cap: this process's own, or that of all processes."""
+        count = self.count()
+        if self._board is None:
+            return count - self._cap
+        others: int = self._board.others()
+        return max(count - self._cap, count + others - self._shared_cap)
+
     def admit(self, connection: Any) -> None:
         """Take a new connection in, or make room for it, or turn it away."""
-        if len(self._service.connections) == 1:
+        count = len(self._service.connections)
+        if count == 1:
             self._when_first()
+        if self._board is not None:
+            self._board.set_connections(count)
         # A TLS connection is still counted as a handshake while it is made.
-        excess = self.count() - self._cap - (1 if self._service.scheme == "https" else 0)
+        excess = self._excess() - (1 if self._service.scheme == "https" else 0)
         if excess <= 0:
             return
         idle = self._find_idle(connection)
@@ -93,7 +111,7 @@ class Gate:
 
     def make_room(self) -> bool:
         """Tell whether a TLS handshake may begin: at the cap, only when something idle makes room."""
-        excess = self.count() - self._cap
+        excess = self._excess()
         if excess <= 0:
             return True
         idle = self._find_idle(None)
@@ -105,6 +123,8 @@ class Gate:
 
     def released(self, connection: Any) -> None:
         """A connection has gone."""
+        if self._board is not None:
+            self._board.set_connections(len(self._service.connections))
         if not self._service.connections:
             self._idle.clear()
             self._when_empty()

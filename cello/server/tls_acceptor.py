@@ -55,10 +55,13 @@ class TlsAcceptor:
         if not self._is_closed:
             self._loop.add_reader(self._listener, self._accept)
 
-    def close(self) -> None:
-        """Accept what waits in the queue, and no more; handshakes that run have STOP_SECONDS left."""
+    def close(self, *, is_queue_left: bool = False) -> None:
+        """Accept what waits in the queue, and no more; handshakes that run have STOP_SECONDS left.
+
+        With ``is_queue_left`` another process serves the queue, and no handshake is cut off.
+        """
         if not self._is_closed:
-            for accepted in accept_remaining(self._listener):
+            for accepted in () if is_queue_left else accept_remaining(self._listener):
                 self._start_handshake(accepted)
             self._is_closed = True
             self._loop.remove_reader(self._listener)

@@ -21,12 +21,12 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Protocol
 
-from .._speedups import IMPLEMENTATION
 from .._version import __version__
 from ..config import RunOptions
 from ..errors import StartError
 from ..threads import HandlerPool
 from .access_log import AccessLog
+from .banner import announce
 from .h1 import Gate, H1Clock, make_connection, make_service
 from .sockets import accept_remaining, bind, url_of
 from .timers import Ticker, tick_seconds_for
@@ -55,17 +55,41 @@ class Application(Protocol):
         """Run the shutdown hooks."""
 
 
+class ConnectionBoard(Protocol):
+    """Where the processes of a cluster tell each other how many connections they have open."""
+
+    def set_connections(self, count: int) -> None:
+        """Say how many this process has."""
+
+    def others(self) -> int:
+        """Count those of the other processes."""
+
+
 class Worker:
     """Serves one application on its listeners until it is stopped.
 
     It owns the listeners from the start, and closes them also when it cannot be made: raises StartError.
+    ``board`` is where the processes of a cluster count their connections.
     """
 
-    def __init__(self, application: Application, options: RunOptions, listeners: list[socket.socket]) -> None:
+    def __init__(
+        self,
+        application: Application,
+        options: RunOptions,
+        listeners: list[socket.socket],
+        *,
+        board: ConnectionBoard | None = None,
+    ) -> None:
         self._application = application
         self._options = options
         self._listeners = listeners
-        self._servers: list[Any] = []
+        self._board = board
+        self._servers: dict[socket.socket, Any] = {}
+        self._adopted: dict[int, list[socket.socket]] = {}
+        self._adopting: asyncio.Task[None] | None = None
+        self._grace_seconds = GRACE_SECONDS
+        self._is_queue_left = False
+        self.is_ready = True
         self._stopping: asyncio.Event | None = None
         self._is_stop_asked = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -78,6 +102,11 @@ class Worker:
         self._watchdog: Watchdog | None = None
         self.service: Any = None
         self.log: AccessLog | None = None  # from the startup hooks on, which may attach handlers
+
+    @property
+    def answered_count(self) -> int:
+        """How many requests were answered so far."""
+        return 0 if self.service is None else int(self.service.answered_count)
 
     @property
     def urls(self) -> list[str]:
@@ -118,7 +147,7 @@ class Worker:
         assert self._loop is not None
         assert self._stopping is not None
         self._assemble(dispatcher)
-        await self._listen()
+        await self._listen(self._listeners)
         if when_ready is not None:
             when_ready()
         certificates = (
@@ -156,6 +185,8 @@ class Worker:
         clock = H1Clock(self.service, server, loop.time, time.time)
         self._ticker = Ticker(tick_seconds, lambda: self._tick(clock), loop.call_later)
         self._gate = Gate(self.service, self._cap(), self._when_first, self._when_empty)
+        if self._board is not None:
+            self._gate.join(self._board, options.limits.max_connections)
         if timeouts.stall_timeout is not None:
             find = dispatcher.core.watched.get
             self._watchdog = Watchdog(timeouts.stall_timeout + tick_seconds, find, with_advice=options.debug)
@@ -201,9 +232,9 @@ class Worker:
         )
         return max(1, soft - RESERVED_DESCRIPTORS)
 
-    async def _listen(self) -> None:
+    async def _listen(self, listeners: list[socket.socket]) -> None:
         assert self._loop is not None
-        for listener in self._listeners:
+        for listener in listeners:
             # The event loop closes what it is given; the worker's own stays open for what its queue holds.
             served = listener.dup()
             if self._watcher is not None:
@@ -212,10 +243,44 @@ class Worker:
                     served, self._watcher.context, self.make_protocol, self._gate, handshake_seconds=timeout
                 )
                 acceptor.start()
-                self._servers.append(acceptor)
+                self._servers[listener] = acceptor
             else:
                 server = await self._loop.create_server(self.make_protocol, sock=served, backlog=2048)
-                self._servers.append(server)
+                self._servers[listener] = server
+
+    def adopt(self, slot: int, listeners: list[socket.socket]) -> None:
+        """Accept from a sibling's listeners as well, which are this worker's from now on."""
+        assert self._loop is not None
+        if slot in self._adopted or self._stopping is None or self._stopping.is_set():
+            _close_all(listeners)
+            return
+        self._adopted[slot] = listeners
+        self._adopting = self._loop.create_task(self._listen_for(slot, listeners))
+
+    async def _listen_for(self, slot: int, listeners: list[socket.socket]) -> None:
+        await self._listen(listeners)
+        if self._adopted.get(slot) is not listeners:  # released meanwhile
+            self._give_up(listeners)
+
+    def release(self, slot: int) -> None:
+        """Give up what was adopted: its own worker serves it again, and what waits in its queue."""
+        self._give_up(self._adopted.pop(slot, []))
+
+    def _give_up(self, listeners: list[socket.socket]) -> None:
+        if all(listener in self._servers for listener in listeners):
+            for listener in listeners:
+                self._close_server(self._servers.pop(listener), is_queue_left=True)
+            _close_all(listeners)
+
+    def _close_server(self, server: Any, *, is_queue_left: bool) -> None:
+        if isinstance(server, TlsAcceptor):
+            server.close(is_queue_left=is_queue_left)
+        else:
+            server.close()
+
+    def announce(self) -> None:
+        """Say on stderr where the application is served."""
+        announce(self.urls, self._options, is_uvloop=not isinstance(self._loop, asyncio.BaseEventLoop))
 
     def make_protocol(self) -> Any:
         """Return the protocol of a new connection."""
@@ -236,8 +301,17 @@ class Worker:
         if self._watcher is not None:
             self._watcher.reload()
 
-    def stop(self) -> None:
-        """Stop gracefully; to be called on the loop's thread, or through ``stop_from_thread``."""
+    def announce_stop(self) -> None:
+        """Say that this worker is about to stop, while it still serves."""
+        self.is_ready = False
+
+    def stop(self, grace_seconds: float | None = None) -> None:
+        """Stop gracefully; to be called on the loop's thread, or through ``stop_from_thread``.
+
+        ``grace_seconds`` is what runs has to finish, the configured time by default.
+        """
+        if grace_seconds is not None:
+            self._grace_seconds = grace_seconds
         if self._stopping is not None:
             self._stopping.set()
 
@@ -260,7 +334,7 @@ class Worker:
         await self._stop_accepting()
         for connection in list(service.connections):
             connection.stop()
-        deadline = self._loop.time() + GRACE_SECONDS
+        deadline = self._loop.time() + self._grace_seconds
         assert self._pool is not None
         # Several parties end by themselves: looking is simpler than being told by each.
         while self._is_busy() and self._loop.time() < deadline:  # noqa: ASYNC110
@@ -268,7 +342,7 @@ class Worker:
         cut = list(service.connections)
         if cut:
             logger.warning(
-                "stopped with %d connections cut off after %.0f s of grace", len(cut), GRACE_SECONDS
+                "stopped with %d connections cut off after %.0f s of grace", len(cut), self._grace_seconds
             )
             for connection in cut:
                 logger.warning(
@@ -287,14 +361,25 @@ class Worker:
     async def _stop_accepting(self) -> None:
         """Close the listeners, but serve the connections in their queues: closing would reset them."""
         assert self._loop is not None
-        for server in self._servers:
-            server.close()
-        for listener in self._listeners:
-            if self._watcher is None:  # a TlsAcceptor has emptied its queue itself
+        for listener, server in self._servers.items():
+            self._close_server(server, is_queue_left=self._is_queue_left)
+            if (
+                self._watcher is None and not self._is_queue_left
+            ):  # a TlsAcceptor has emptied its queue itself
                 for accepted in accept_remaining(listener):
                     with contextlib.suppress(OSError):
                         await self._loop.connect_accepted_socket(self.make_protocol, accepted)
             listener.close()
+        self._servers.clear()
+
+    def leave_queue(self) -> None:
+        """Leave what waits in the listeners' queues, at the stop, to another process that serves them."""
+        self._is_queue_left = True
+
+
+def _close_all(listeners: list[socket.socket]) -> None:
+    for listener in listeners:
+        listener.close()
 
 
 def _is_of_exchange(task: asyncio.Task[Any]) -> bool:
@@ -327,7 +412,7 @@ def run(application: Application, options: RunOptions) -> None:
         # A plain function on the loop's thread shall find no loop, as it would in a thread of the pool.
         asyncio.set_event_loop(None)
         with _signals(loop, worker):
-            loop.run_until_complete(worker.serve(lambda: announce(worker, options)))
+            loop.run_until_complete(worker.serve(worker.announce))
             loop.run_until_complete(finish(loop))
     finally:
         loop.close()
@@ -379,14 +464,3 @@ def _signals(loop: asyncio.AbstractEventLoop, worker: Worker) -> Iterator[None]:
     finally:
         for number, handler_before in before.items():
             signal.signal(number, handler_before)
-
-
-def announce(worker: Worker, options: RunOptions) -> None:
-    """Say on stderr where the application is served."""
-    urls = " and ".join(worker.urls)
-    print(
-        f"Cello {__version__} ({IMPLEMENTATION}) serves on {urls} "
-        f"({options.env}, {options.workers} workers); Ctrl-C stops it",
-        file=sys.stderr,
-        flush=True,
-    )

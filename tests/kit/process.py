@@ -19,7 +19,7 @@ from typing import IO
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE_SECONDS = 20.0
 BANNER = re.compile(
-    r"^Cello \S+ \((?:pure|compiled)\) serves on (.*) \((\w+), (\d+) workers?\); Ctrl-C stops it$"
+    r"^Cello \S+ \((?:pure|compiled)\) serves on (.*) \((\w+), ((?:\d+ x )?\d+) workers?\); Ctrl-C stops it$"
 )
 
 
@@ -76,7 +76,14 @@ class Output:
 class Process:
     """A Python script that runs, by its PID and its output."""
 
-    def __init__(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        has_own_session: bool = False,
+    ) -> None:
         self._process = subprocess.Popen(
             arguments,
             cwd=folder,
@@ -84,6 +91,7 @@ class Process:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=has_own_session,
         )
         assert self._process.stdout is not None
         assert self._process.stderr is not None

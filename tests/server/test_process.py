@@ -6,14 +6,16 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.kit.process import PATIENCE_SECONDS, Process, running_script
+from tests.kit.process import PATIENCE_SECONDS, ROOT, Process, running_script
 from tests.kit.raw import Stopwatch, connected
-from tests.kit.script import APP, DEVELOPMENT, PRODUCTION, STOPPING
+from tests.kit.script import APP, PRODUCTION, STOPPING
 
 
 class TestStart:
@@ -31,6 +33,34 @@ class TestStart:
             assert server.stop() == 0
             assert server.stdout.lines == ["startup", "shutdown"]
             assert server.stderr.lines[1:] == [STOPPING]
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+    def test_a_terminal_is_shown_the_banner_and_the_warnings_once(self, tmp_path: Path) -> None:
+        script = tmp_path / "app.py"
+        script.write_text(APP + 'app.run(port=0, env="production", workers=3, reload=True)\n')
+        ours, theirs = os.openpty()
+        try:
+            server = subprocess.Popen(
+                [sys.executable, str(script)],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stderr=theirs,
+                stdout=subprocess.DEVNULL,
+            )
+            os.close(theirs)
+            text = ""
+            while "Ctrl-C stops it" not in text:
+                text += os.read(ours, 4096).decode()
+            server.send_signal(signal.SIGINT)
+            assert server.wait(PATIENCE_SECONDS) == 0
+        finally:
+            server.kill()
+            os.close(ours)
+        plain = re.sub(r"\033\[\d+m", "", text)
+        url = re.search(r"^  http://127\.0\.0\.1:\d+\r$", plain, re.MULTILINE)
+        assert url is not None, plain
+        assert "production, 1 process x 3 workers, HTTP/1.1" in plain
+        assert plain.count("reload=True has no effect") == 1
+        assert "serves on" not in plain
 
     def test_arguments_of_the_command_line_win(self, tmp_path: Path) -> None:
         arguments = ("--host", "localhost", "--port", "0", "--env", "production", "--workers", "2")
@@ -166,7 +196,7 @@ class TestFailures:
 
     def test_what_cannot_be_honoured_is_refused(self, tmp_path: Path) -> None:
         calls = {
-            "reload=True": "reload=True: hot reload is not built yet",
+            "cluster=ClusterConfig(max_requests=9)": "ClusterConfig(max_requests=9): expected None where one",
             "http2=Http2Config()": "HTTP/2 requires TLS",
             "http3=Http3Config(enabled=True)": "HTTP/3 requires TLS",
             "port=70000": "app.run(port=70000): expected an int from 0 to 65535",
@@ -179,20 +209,6 @@ class TestFailures:
                 assert line.startswith("ConfigError: ")
                 assert said in line
             assert script.stderr.text == ""
-
-    def test_what_is_missing_and_only_costs_speed_is_told(self, tmp_path: Path) -> None:
-        source = APP + 'app.run(port=0, env="production", cluster=ClusterConfig(processes=4))\n'
-        with running_script(tmp_path, source) as server, connected(server.port) as client:
-            assert client.ask("/").body == b"home"
-            told = "ClusterConfig(processes=4): the cluster is not built yet in this version of Cello"
-            assert f" WARNING cello: {told}: one process serves" in server.stderr.text
-
-    def test_a_refusal_of_the_command_line_is_one_line_and_2(self, tmp_path: Path) -> None:
-        with running_script(tmp_path, DEVELOPMENT, "--reload") as script:
-            assert script.wait() == 2
-            assert len(script.stderr.lines) == 1
-            assert ": reload=True: hot reload is not built yet" in script.stderr.lines[0]
-            assert script.stdout.text == ""
 
     def test_run_inside_a_running_loop(self, tmp_path: Path) -> None:
         source = APP + "async def main():\n    app.run(port=0)\n\nasyncio.run(main())\n"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import pytest
 
-from cello.cli import Overrides, UnknownFlag, default_prog, parse_overrides
+from cello.cli import FLAGS, Overrides, UnknownFlag, default_prog, parse_overrides
 
 PROG = "python app.py"
 
@@ -27,10 +28,10 @@ def parse(line: str) -> Overrides:
         ("--env production", Overrides(env="production")),
         ("--env=development", Overrides(env="development")),
         ("--workers 1024", Overrides(workers=1024)),
-        ("--debug --reload --no-logs", Overrides(debug=True, reload=True, no_logs=True)),
+        ("--debug --reload --no-logs", Overrides(debug=True, reload=True, logs=False)),
         (
             "--host ::1 --port 8080 --env production --workers 8 --debug --reload --no-logs",
-            Overrides("::1", 8080, "production", 8, True, True, True),
+            Overrides("::1", 8080, "production", 8, True, True, False),
         ),
     ],
 )
@@ -100,7 +101,7 @@ def test_a_bad_value_is_one_line_and_status_2(
 def test_help_names_every_flag_and_default(
     flag: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "250")
     with pytest.raises(SystemExit) as caught:
         parse_overrides([flag], PROG)
     out, err = capsys.readouterr()
@@ -117,11 +118,22 @@ def test_help_names_every_flag_and_default(
         "(default: 127.0.0.1)",
         "(default: 8000)",
         "(default: development)",
-        "(default: CPU count)",
+        "(default: the CPUs that the process may use)",
         "development  debug mode on",
         "production   debug mode off",
+        *(flag.help for flag in FLAGS),
     ):
         assert flag_line in out
+
+
+def test_help_may_have_a_percent_sign(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = dataclasses.replace(FLAGS[0].setting, meaning="100% of it")
+    monkeypatch.setattr("cello.cli.FLAGS", (dataclasses.replace(FLAGS[0], setting=setting),))
+    with pytest.raises(SystemExit):
+        parse_overrides(["--help"], PROG)
+    assert "100% of it (default: 127.0.0.1)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

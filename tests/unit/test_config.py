@@ -30,7 +30,7 @@ from cello.errors import ConfigError
 
 TLS = TlsConfig(cert_path="cert.pem", key_path="key.pem")
 SECONDS = "expected a number of seconds above 0 and at most 2147483647"
-QUOTED = ", without quotes"
+QUOTED = "; leave the quotes out"
 PEM = "expected the path of a PEM file (str or os.PathLike)"
 HOST = "expected an IP address or a host name, without spaces, scheme, port or path (str)"
 
@@ -78,7 +78,19 @@ class TestDefaults:
                 },
             ),
             (Http3Config(), {"enabled": False, "max_idle_timeout": 30}),
-            (ClusterConfig(), {"processes": 1}),
+            (
+                ClusterConfig(),
+                {
+                    "processes": 1,
+                    "strategy": "auto",
+                    "hang_timeout": 30,
+                    "graceful_timeout": 30,
+                    "shutdown_delay": None,
+                    "max_requests": None,
+                    "max_rss": None,
+                    "max_lifetime": None,
+                },
+            ),
             (
                 TimeoutConfig(),
                 {
@@ -110,7 +122,7 @@ class TestDefaults:
         assert repr(config) == (
             "TlsConfig(cert_path='c.pem', key_path='k.pem', client_ca_path=None, min_version='1.2')"
         )
-        assert repr(ClusterConfig(processes=4)) == "ClusterConfig(processes=4)"
+        assert repr(ClusterConfig(processes=4)).startswith("ClusterConfig(processes=4, strategy='auto', ")
 
 
 class TestRanges:
@@ -141,7 +153,8 @@ class TestRanges:
             kind(**{name: value})
         message = f"{owner}({name}={value!r}): expected an int from {low} to {high}"
         end = QUOTED if isinstance(value, str) else ""
-        assert caught.value.message.replace(" (bytes)", "") == message + end
+        found = caught.value.message.replace(" (bytes)", "").replace(", or 'auto'", "")
+        assert found == message + end
 
     @pytest.mark.parametrize(
         ("kind", "name", "low", "high"), [case for case in INT_RANGES if case[1] != "workers"]
@@ -207,11 +220,20 @@ class TestTls:
             TlsConfig(**{"cert_path": "c.pem", "key_path": "k.pem", name: None})  # type: ignore[arg-type]
         assert caught.value.message == f"TlsConfig({name}=None): {PEM}"
 
-    @pytest.mark.parametrize("value", [1.2, "1.1", "TLSv1.2", None, ["1.2"]])
-    def test_another_tls_version_is_refused(self, value: object) -> None:
+    @pytest.mark.parametrize(
+        ("value", "hint"),
+        [
+            (1.2, " (str)"),
+            (None, " (str)"),
+            (["1.2"], " (str)"),
+            ("TLSv1.2", " (did you mean '1.2'?)"),
+            ("SSL", ""),
+        ],
+    )
+    def test_another_tls_version_is_refused(self, value: object, hint: str) -> None:
         with pytest.raises(ConfigError) as caught:
             TlsConfig("c.pem", "k.pem", min_version=value)  # type: ignore[arg-type]
-        assert caught.value.message == f"TlsConfig(min_version={value!r}): expected '1.2' or '1.3' (str)"
+        assert caught.value.message == f"TlsConfig(min_version={value!r}): expected '1.2' or '1.3'{hint}"
 
     @pytest.mark.parametrize("value", ["", "s3cret" * 200, "\ud800s3cret"])
     def test_a_password_that_openssl_cannot_take_is_refused_unshown(self, value: str) -> None:
@@ -267,8 +289,8 @@ class TestRunArguments:
             ("developement", " (did you mean 'development'?)"),
             ("staging", ""),
             ("", ""),
-            (1, ""),
-            (True, ""),
+            (1, " (str)"),
+            (True, " (str)"),
         ],
     )
     def test_an_unknown_environment_is_refused_with_the_nearest(self, env: object, hint: str) -> None:
@@ -336,6 +358,9 @@ class TestResolve:
             "timeout": TimeoutConfig(request_timeout=60),
             "limits": LimitsConfig(max_headers=7),
             "log_format": "json",
+            "reload_dirs": ("src",),
+            "reload_includes": ("*.html",),
+            "reload_excludes": ("generated",),
         }
         options = resolve_options(RunArguments(**given))  # type: ignore[arg-type]
         assert values_of(options) == {**given, "warnings": ()}
@@ -435,21 +460,9 @@ class TestCountCpus:
 
 
 class TestRefuseUnbuilt:
-    def test_reload_is_refused(self) -> None:
-        options = resolve_options(RunArguments(reload=True))
-        with pytest.raises(ConfigError) as caught:
-            refuse_unbuilt(options)
-        assert caught.value.message == (
-            "reload=True: hot reload is not built yet in this version of Cello; leave reload and --reload out"
-        )
-
     @pytest.mark.parametrize(
         ("given", "warning"),
         [
-            (
-                {"cluster": ClusterConfig(processes=2)},
-                "ClusterConfig(processes=2): the cluster {}: one process serves",
-            ),
             (
                 {"tls": TLS, "http2": Http2Config()},
                 "Http2Config(enabled=True): HTTP/2 {}: clients get HTTP/1.1",
@@ -463,14 +476,15 @@ class TestRefuseUnbuilt:
     def test_what_else_is_not_built_is_a_warning(self, given: dict[str, Any], warning: str) -> None:
         options = refuse_unbuilt(resolve_options(RunArguments(**given)))
         assert options.warnings == (warning.format("is not built yet in this version of Cello"),)
-        assert (options.cluster, options.http2, options.http3) == (None, None, None)
+        assert (options.http2, options.http3) == (None, None)
 
     @pytest.mark.parametrize(
         "given",
         [
             {},
             {"tls": TLS},
-            {"cluster": ClusterConfig(processes=1)},
+            {"cluster": ClusterConfig(processes=4)},
+            {"reload": True},
             {"reload": True, "env": "production"},
             {"http2": Http2Config(enabled=False), "http3": Http3Config()},
             {"timeout": TimeoutConfig(None, None, None), "limits": LimitsConfig(1, 0, 1)},

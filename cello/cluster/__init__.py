@@ -1,0 +1,1 @@
+"""Several processes that serve one application, and the supervisor that nothing takes down."""

@@ -1,0 +1,106 @@
+"""What a process that is executed anew gets from its supervisor: descriptors, and who it is.
+
+The script runs again from its first line, with the same command line, until its ``app.run()`` finds this in
+the environment and becomes a leader or a worker in place of a server of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+
+from ..errors import StartError
+
+VARIABLE = "CELLO_HANDOVER"
+WORKER_VARIABLE = "CELLO_WORKER"  # the product page's: set for workers that execute the script again
+_OF_THE_TERMINAL = {
+    getattr(signal, name) for name in ("SIGINT", "SIGQUIT", "SIGHUP") if hasattr(signal, name)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """``role`` is "leader" or "worker"; the rest are descriptors, and the worker's seat."""
+
+    role: str
+    control: int
+    board: int
+    listeners: Mapping[str, list[int]]
+    has_own_listeners: bool
+    stacks: int = -1
+    worker: int = 0
+    slot: int = 0
+    row: int = 0
+    supervisor: int = field(default_factory=os.getpid)
+
+    def descriptors(self) -> list[int]:
+        """Return all that has to be inherited."""
+        own = [each for each in (self.control, self.board, self.stacks) if each >= 0]
+        return own + [each for listeners in self.listeners.values() for each in listeners]
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment for the process."""
+        environment = {**os.environ, VARIABLE: json.dumps(asdict(self))}
+        if self.role == "worker":
+            environment[WORKER_VARIABLE] = "1"
+        return environment
+
+    def sockets(self) -> dict[int, list[socket.socket]]:
+        """Return the listeners of all slots as sockets, which the caller owns."""
+        return {
+            int(slot): [socket.socket(fileno=descriptor) for descriptor in descriptors]
+            for slot, descriptors in self.listeners.items()
+        }
+
+
+def is_executed_by_supervisor() -> bool:
+    """Tell whether a supervisor has started this process, which then serves as what it was started for."""
+    return VARIABLE in os.environ or bool(os.environ.get(WORKER_VARIABLE))
+
+
+def read_handover() -> Handover | None:
+    """Return what this process was handed over, and take it out of the environment, which is inherited.
+
+    Raises StartError where CELLO_WORKER was set by somebody else.
+    """
+    text = os.environ.pop(VARIABLE, None)
+    if text is None:
+        if os.environ.get(WORKER_VARIABLE):
+            raise StartError(
+                f"{WORKER_VARIABLE} is set, which Cello does for the workers that it starts: unset it"
+            )
+        return None
+    handover = Handover(**json.loads(text))
+    for descriptor in handover.descriptors():
+        os.set_inheritable(descriptor, False)
+    return handover
+
+
+@contextlib.contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Start processes inside with the terminal's signals blocked, which they inherit; none is lost here."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_TERMINAL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def unblock_signals() -> None:
+    """Take the terminal's signals again; by now they are ignored."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_THE_TERMINAL)
+
+
+def command() -> list[str]:
+    """Return the command that runs this program once more: its interpreter, options and arguments."""
+    return [sys.executable, *sys.orig_argv[1:]]

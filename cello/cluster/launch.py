@@ -1,0 +1,46 @@
+"""Serving with a supervisor: as that supervisor, or as what one has executed."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any, NoReturn
+
+from ..config import RunOptions
+from ..server.sockets import bind
+from ..server.tls import CertificateWatcher
+from .channel import Channel
+from .child import run_worker
+from .handover import Handover, read_handover
+from .leader import Seat, can_fork, lead
+from .scoreboard import Scoreboard
+from .supervisor import Supervisor
+
+
+def serve(application: Any, options: RunOptions) -> int:
+    """Serve until the end, and return the exit status; a leader or worker ends here. Raises StartError."""
+    handover = read_handover()
+    if handover is not None:
+        _serve_as(handover, application, options)
+    if options.tls is not None:
+        CertificateWatcher(options.tls)  # what is wrong with the files is said once, before anything starts
+    watch = None
+    if options.reload:
+        from .reload import make_watch
+
+        watch = make_watch(options)
+    return Supervisor(application, options, bind(options.host, options.port), watch).run()
+
+
+def _serve_as(handover: Handover, application: Any, options: RunOptions) -> NoReturn:
+    control = socket.socket(fileno=handover.control)
+    board = Scoreboard(handover.board)
+    listeners = handover.sockets()
+    if handover.role == "worker":
+        seat = Seat(handover.worker, handover.slot, handover.row, control, handover.stacks, listeners)
+        run_worker(application, options, board, seat)
+    channel = Channel(control)
+    if not can_fork():
+        channel.send({"is": "ready", "can_fork": False})
+        os._exit(0)
+    lead(channel, listeners, lambda seat: run_worker(application, options, board, seat))

@@ -1,0 +1,453 @@
+"""What a cluster's supervisor decides: pure, by event and time, so that every case can be tested.
+
+``Machine.step(event, now)`` takes what has happened and returns what is to be done; it starts no process,
+opens no socket and reads no clock. ``supervisor`` carries the actions out and reports what became of them.
+
+    worker   BOOT -> READY <-> STALLED -> ABRT -> KILL       slot    one worker that serves it, at most one
+               `-------`-> DRAIN -> (gone)                           that will replace it, perhaps a sibling
+    phase    STARTING -> RUNNING <-> RELOADING -> STOPPING           that has adopted its listeners
+
+What it keeps to: a replacement is READY before the old worker drains, and there is one replacement at a
+time; a slot that nobody serves for 250 ms is adopted; a healthy worker is never stopped for a sibling's sake;
+a generation that fails to come up changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from . import events as ev
+from .events import Action, Event
+from .roster import Roster
+from .states import (
+    ABORT_SECONDS,
+    ACK_SECONDS,
+    ADOPT_SECONDS,
+    BOOT_STOP_SECONDS,
+    HEALTHY_SECONDS,
+    LATE_SECONDS,
+    MOST_FAILED_STARTS,
+    MOST_SLOTS,
+    WARN_SECONDS,
+    Generation,
+    Phase,
+    Settings,
+    Slot,
+    Stop,
+    WorkerRecord,
+    WorkerState,
+    delay_after,
+)
+
+
+class Machine(Roster):
+    """The state of a cluster; ``jitter`` gives numbers from 0 to 1."""
+
+    def __init__(self, settings: Settings, jitter: Callable[[], float]) -> None:
+        super().__init__(settings)
+        self.current = 0  # the generation that empty slots are filled from
+        self._target: int | None = None  # the one that a reload moves to, once it is there
+        self._loading: int | None = None  # the one whose leader is importing
+        self._is_leader_lost = False
+        self._leader_failure_count = 0
+        self._leader_retry_at = 0.0
+        self._has_reload_waiting = False
+        self._was_ever_ready = False
+        self._failed_start_count = 0
+        self._last_tick: float | None = None
+        self._resumed_at = 0.0
+        self._stop: Stop | None = None
+        self._jitter = jitter
+
+    def step(self, event: Event, now: float) -> list[Action]:
+        """Take an event at a time of the monotonic clock; returns what is to be done, in order."""
+        if self._is_over:
+            return []
+        self._now = now
+        self._out = []
+        _HANDLERS[type(event)](self, event)
+        self._advance()
+        return self._out
+
+    # --- events ---
+
+    def _on_started(self, event: ev.Started) -> None:
+        self.current = 1
+        self.generations[1] = Generation(event.can_fork, has_leader=event.can_fork)
+        for index in range(self.settings.processes):
+            self.slots[index] = Slot(unserved_since=self._now)
+
+    def _on_leader_ready(self, event: ev.LeaderReady) -> None:
+        generation = self.generations[event.generation]
+        if event.generation != self._loading:  # it was told to end while it imported
+            return
+        self._loading = None
+        self._leader_failure_count = 0
+        generation.can_fork = event.can_fork
+        if not event.can_fork:
+            self._log(
+                logging.WARNING,
+                "the application has threads or an event loop when app.run() is called, so that workers "
+                "cannot be forked: each is started anew (start threads in a startup hook)",
+            )
+            self._out.append(ev.EndLeader(event.generation))
+        if self.phase is Phase.RELOADING:
+            self._target = event.generation
+        else:
+            self.current = event.generation
+            self._is_leader_lost = False
+
+    def _on_leader_gone(self, event: ev.LeaderGone) -> None:
+        generation = self.generations[event.generation]
+        generation.has_leader = False
+        if self.phase is Phase.STOPPING:
+            return
+        if event.generation == self._loading:
+            self._loading = None
+            if self.phase is Phase.RELOADING:
+                self._end_reload(f"the new code did not load ({event.reason})")
+            else:
+                self._delay_leader(event.reason)
+            return
+        if not generation.can_fork:  # it was told to end: its workers are executed one by one
+            return
+        if event.generation == self._target:
+            self._end_reload(f"its leader is gone ({event.reason})")
+        if event.generation == self.current:
+            self._is_leader_lost = True
+            self._leader_retry_at = self._now
+            self._log(
+                logging.ERROR, f"the leader is gone ({event.reason}): the program is loaded anew to have one"
+            )
+
+    def _delay_leader(self, reason: str) -> None:
+        self._leader_failure_count += 1
+        delay = delay_after(self._leader_failure_count + 1, self._jitter)
+        self._leader_retry_at = self._now + delay
+        self._log(logging.ERROR, f"no new leader ({reason}); the workers serve on, next try in {delay:.1f} s")
+
+    def _on_worker_forked(self, event: ev.WorkerForked) -> None:
+        if event.worker in self.workers:
+            self.workers[event.worker].pid = event.pid
+
+    def _on_worker_ready(self, event: ev.WorkerReady) -> None:
+        worker = self.workers.get(event.worker)
+        if worker is None or worker.state is not WorkerState.BOOT:
+            return
+        worker.move_to(WorkerState.READY, self._now)
+        worker.was_ready = True
+        self._was_ever_ready = True
+        if worker.generation == self._target:
+            self.current = self._target  # its code has been seen to come up: from now on it fills empty slots
+            self._is_leader_lost = False
+        slot = self.slots[worker.slot]
+        if slot.replacement == event.worker:
+            old, slot.worker, slot.replacement = slot.worker, event.worker, None
+            if old is not None:
+                self._drain(old, "reload" if self._target is not None else "replaced")
+        self._serve(slot, worker.slot)
+
+    def _on_worker_gone(self, event: ev.WorkerGone) -> None:
+        worker = self.workers.pop(event.worker, None)
+        if worker is None:
+            return
+        if self._stop is not None:
+            self._stop.missing_acks.discard(event.worker)
+        slot = self.slots.get(worker.slot)
+        is_of_slot = slot is not None and event.worker in (slot.worker, slot.replacement)
+        if slot is None or not is_of_slot or self.phase is Phase.STOPPING:
+            if worker.state is not WorkerState.DRAIN or not event.is_clean:
+                self._log(logging.WARNING, f"{worker.name} ended as it drained: {event.reason}")
+            if slot is not None and slot.worker == event.worker:
+                slot.worker = None
+            return
+        if not self._was_ever_ready:
+            self._failed_start_count += 1
+            if self._failed_start_count >= MOST_FAILED_STARTS:
+                self._log(logging.ERROR, f"{self._failed_start_count} workers failed to start, none ever did")
+                self._exit(1)
+                return
+        if worker.was_ready and self._now - worker.since >= HEALTHY_SECONDS:
+            slot.failure_count = 0
+        slot.failure_count += 1
+        if slot.replacement == event.worker:
+            slot.replacement = None
+            self._on_replacement_failed(worker, slot, event.reason)
+            return
+        slot.worker, slot.replacement = slot.replacement, None
+        if slot.unserved_since is None:
+            slot.unserved_since = self._now
+        if not worker.was_ready and worker.generation == self._target:
+            self._end_reload(f"a worker of the new code failed to start ({event.reason})")
+        delay = delay_after(slot.failure_count, self._jitter)
+        slot.retry_at = self._now + delay
+        when = "at once" if not delay else f"in {delay:.1f} s"
+        what = "ended" if worker.was_ready else "failed to start"
+        self._log(logging.ERROR, f"{worker.name} {what}: {event.reason}; the next one starts {when}")
+
+    def _on_replacement_failed(self, worker: WorkerRecord, slot: Slot, reason: str) -> None:
+        if worker.generation == self._target:
+            self._end_reload(f"a worker of the new code failed to start ({reason})")
+            return
+        delay = delay_after(slot.failure_count + 1, self._jitter)
+        slot.retry_at = self._now + delay
+        self._log(
+            logging.ERROR,
+            f"a replacement failed to start: {reason}; the old worker stays, next try in {delay:.1f} s",
+        )
+
+    def _on_replace_asked(self, event: ev.ReplaceAsked) -> None:
+        worker = self.workers.get(event.worker)
+        if worker is None or worker.state is WorkerState.DRAIN or worker.replace_reason is not None:
+            return
+        worker.replace_reason = event.reason
+        self._log(logging.INFO, f"{worker.name} will be replaced: {event.reason}")
+
+    def _on_drain_begun(self, event: ev.DrainBegun) -> None:
+        worker = self.workers.get(event.worker)
+        if worker is None or worker.state is WorkerState.DRAIN:
+            return
+        worker.move_to(WorkerState.DRAIN, self._now)
+        slot = self.slots.get(worker.slot)
+        if slot is not None and slot.worker == event.worker:
+            slot.worker, slot.replacement = slot.replacement, None
+            slot.unserved_since = self._now
+
+    def _on_listeners_closed(self, event: ev.ListenersClosed) -> None:
+        if self._stop is not None:
+            self._stop.missing_acks.discard(event.worker)
+
+    def _on_reload_asked(self, event: ev.ReloadAsked) -> None:
+        if self.phase is Phase.STOPPING:
+            return
+        if self.phase is not Phase.RUNNING or self._loading is not None:
+            self._has_reload_waiting = True
+            return
+        self._log(logging.INFO, f"reloading: {event.reason}")
+        self.phase = Phase.RELOADING
+        self._out.append(ev.Tell("reloading"))
+        number = max(self.generations) + 1
+        if self.generations[1].can_fork:
+            self._load(number)
+        else:
+            self.generations[number] = Generation(can_fork=False)
+            self._target = number
+
+    def _load(self, number: int) -> None:
+        self.generations[number] = Generation(has_leader=True)
+        self._loading = number
+        self._out.append(ev.StartLeader(number))
+
+    def _on_stop_asked(self, event: ev.StopAsked) -> None:
+        if event.at_once or self.phase is Phase.STOPPING:
+            self._exit(128 + event.signal)
+            return
+        self.phase = Phase.STOPPING
+        self._stop = Stop(close_at=self._now + event.delay_seconds)
+        self._out.append(ev.Tell("stopping"))
+        if self._loading is not None:
+            self._out.append(ev.EndLeader(self._loading, at_once=True))
+        for number, worker in self.workers.items():
+            if worker.state is WorkerState.BOOT:
+                self._drain(number, "stop")
+                worker.kill_at = self._now + BOOT_STOP_SECONDS
+
+    def _on_slot_wanted(self, event: ev.SlotWanted) -> None:
+        if self.phase is not Phase.RUNNING:
+            self._log(logging.WARNING, f"the number of processes stays: the cluster is {self.phase.value}")
+            return
+        last = max(self.slots)
+        if event.change > 0 and len(self.slots) < MOST_SLOTS:
+            self.slots[last + 1] = Slot(unserved_since=self._now)
+            self._out.append(ev.OpenSlot(last + 1))
+        elif event.change < 0 and len(self.slots) > 1:
+            slot = self.slots.pop(last)
+            self._out.append(ev.CloseSlot(last))
+            for number in (slot.worker, slot.replacement):
+                if number is not None:
+                    self._drain(number, "stop")
+        self._log(logging.INFO, f"{len(self.slots)} processes are wanted")
+
+    # --- time ---
+
+    def _on_ticked(self, event: ev.Ticked) -> None:
+        now = self._now
+        if self._last_tick is not None and now - self._last_tick > LATE_SECONDS:
+            self._resumed_at = now  # suspended, or starved: so were the workers
+        self._last_tick = now
+        for number, worker in self.workers.items():
+            if worker.state in (WorkerState.READY, WorkerState.STALLED):
+                last = max(event.beats.get(number, 0.0), self._resumed_at)
+                if worker.state is WorkerState.READY:
+                    last = max(last, worker.since)
+                self._judge_silence(number, worker, now - last)
+            elif worker.state is WorkerState.ABRT and now - worker.since >= ABORT_SECONDS:
+                self._kill(number, worker)
+            elif worker.state is WorkerState.BOOT and now - worker.since >= self.settings.boot_seconds:
+                limit = self.settings.boot_seconds
+                self._log(logging.ERROR, f"{worker.name} was not ready within {limit:.0f} s: killed")
+                self._out.append(ev.DumpStacks(number))
+                self._kill(number, worker)
+            elif worker.kill_at is not None and now >= worker.kill_at:
+                worker.kill_at = None
+                self._kill(number, worker)
+        for slot in self.slots.values():
+            if slot.worker is not None and slot.failure_count:
+                worker = self.workers[slot.worker]
+                if worker.state is WorkerState.READY and now - worker.since >= HEALTHY_SECONDS:
+                    slot.failure_count = 0
+
+    def _judge_silence(self, number: int, worker: WorkerRecord, silent: float) -> None:
+        slot = self.slots.get(worker.slot)
+        is_serving = slot is not None and slot.worker == number
+        if silent < ADOPT_SECONDS:
+            if worker.state is WorkerState.STALLED:
+                worker.state = WorkerState.READY
+                if worker.has_warned:
+                    self._log(logging.WARNING, f"{worker.name}: its event loop runs again")
+                worker.has_warned = False
+                if is_serving and slot is not None:
+                    self._serve(slot, worker.slot)
+            return
+        if worker.state is WorkerState.READY:
+            worker.state = WorkerState.STALLED
+            if is_serving and slot is not None:
+                slot.unserved_since = self._now - silent
+        if silent >= WARN_SECONDS and not worker.has_warned:
+            worker.has_warned = True
+            self._log(logging.WARNING, f"{worker.name}: its event loop has not run for {silent:.1f} s")
+            self._out.append(ev.DumpStacks(number))
+        limit = self.settings.hang_seconds
+        if limit is not None and silent >= limit:
+            self._log(logging.ERROR, f"{worker.name} hangs, for {silent:.1f} s now: aborted")
+            self._out.append(ev.Abort(number))
+            worker.move_to(WorkerState.ABRT, self._now)
+
+    # --- what follows from the state ---
+
+    def _advance(self) -> None:
+        if self._is_over:
+            return
+        if self._stop is not None:
+            self._advance_stop(self._stop)
+        else:
+            self._advance_phase()
+            self._load_leader()
+            self._fill_slots()
+            self._replace()
+        if self.settings.has_own_listeners and (self._stop is None or not self._stop.is_closing):
+            self._adopt()
+
+    def _advance_phase(self) -> None:
+        if self.phase is Phase.STARTING and all(self._is_up(slot) for slot in self.slots.values()):
+            self.phase = Phase.RUNNING
+            self._out.append(ev.Tell("ready"))
+        if self.phase is Phase.RELOADING and self._target is not None:
+            of_slots = [self.workers[slot.worker] for slot in self.slots.values() if slot.worker is not None]
+            is_done = all(self._is_up(slot) for slot in self.slots.values())
+            if is_done and all(worker.generation == self._target for worker in of_slots):
+                self._end_reload(None)
+        if self.phase is Phase.RUNNING and self._has_reload_waiting and self._loading is None:
+            self._has_reload_waiting = False
+            self._on_reload_asked(ev.ReloadAsked("asked for while another reload ran"))
+
+    def _end_reload(self, failure: str | None) -> None:
+        """End a reload, well or with a failure in words; leaders that nobody needs any more end too."""
+        if failure is None:
+            self._log(logging.INFO, "reloaded: all workers run the new code")
+        else:
+            mixed = [worker for worker in self._serving() if worker.generation == self._target]
+            told = (
+                f"{len(mixed)} of {len(self.slots)} workers run the new code"
+                if mixed
+                else "the old workers serve on"
+            )
+            self._log(logging.ERROR, f"reload failed: {failure}; {told}, and the next reload may mend it")
+        self.phase = Phase.RUNNING
+        self._target = None
+        self._out.append(ev.Tell("ready"))
+        for number, generation in self.generations.items():
+            if number != self.current and generation.has_leader:
+                self._out.append(ev.EndLeader(number, at_once=number == self._loading))
+        self._loading = None
+
+    def _load_leader(self) -> None:
+        is_needed = self._is_leader_lost and self._loading is None and self.phase is not Phase.RELOADING
+        if is_needed and self._now >= self._leader_retry_at:
+            self._load(max(self.generations) + 1)
+
+    def _fill_slots(self) -> None:
+        source = self.current
+        if self._is_leader_lost:
+            if self._target is None:
+                return  # until there is a leader again; siblings serve what is empty
+            source = self._target
+        for index, slot in self.slots.items():
+            if slot.worker is None and self._now >= slot.retry_at:
+                slot.worker = self._start(index, source)
+
+    def _replace(self) -> None:
+        if any(slot.replacement is not None for slot in self.slots.values()):
+            return
+        for index, slot in self.slots.items():
+            if slot.worker is None or self._now < slot.retry_at:
+                continue
+            worker = self.workers[slot.worker]
+            if worker.state not in (WorkerState.READY, WorkerState.STALLED):
+                continue
+            if self._target is not None and worker.generation != self._target:
+                slot.replacement = self._start(index, self._target)
+                return
+            if worker.replace_reason is not None and not self._is_leader_lost:
+                slot.replacement = self._start(index, self.current if self._target is None else self._target)
+                return
+
+    # --- the end ---
+
+    def _advance_stop(self, stop: Stop) -> None:
+        if not self.workers:
+            self._exit(0)
+            return
+        if not stop.is_closing and self._now >= stop.close_at:
+            stop.is_closing = True
+            stop.ack_deadline = self._now + ACK_SECONDS
+            self._out.append(ev.StopListening())
+            if self.settings.has_own_listeners:
+                self._adopt(patience=0)  # else who waits at a slot that is just empty would be reset
+                self._ask_to_close(stop)
+        is_acknowledged = not stop.missing_acks or self._now >= stop.ack_deadline
+        if stop.is_closing and not stop.is_draining and is_acknowledged:
+            stop.is_draining = True
+            for number, worker in self.workers.items():
+                if worker.state in (WorkerState.READY, WorkerState.STALLED):
+                    self._drain(number, "stop")
+
+    def _ask_to_close(self, stop: Stop) -> None:
+        """Leave each slot's listeners to one worker, which empties their queues."""
+        for number, worker in self.workers.items():
+            if worker.state not in (WorkerState.READY, WorkerState.STALLED):
+                continue
+            owned = tuple(
+                index for index, slot in self.slots.items() if number in (slot.worker, slot.adopter)
+            )
+            self._out.append(ev.CloseListeners(number, owned))
+            if worker.state is WorkerState.READY:
+                stop.missing_acks.add(number)
+
+
+_HANDLERS: dict[type, Callable[..., None]] = {
+    ev.Started: Machine._on_started,
+    ev.LeaderReady: Machine._on_leader_ready,
+    ev.LeaderGone: Machine._on_leader_gone,
+    ev.WorkerForked: Machine._on_worker_forked,
+    ev.WorkerReady: Machine._on_worker_ready,
+    ev.WorkerGone: Machine._on_worker_gone,
+    ev.ReplaceAsked: Machine._on_replace_asked,
+    ev.DrainBegun: Machine._on_drain_begun,
+    ev.ListenersClosed: Machine._on_listeners_closed,
+    ev.ReloadAsked: Machine._on_reload_asked,
+    ev.StopAsked: Machine._on_stop_asked,
+    ev.SlotWanted: Machine._on_slot_wanted,
+    ev.Ticked: Machine._on_ticked,
+}

@@ -1,0 +1,349 @@
+"""The supervisor's processes: starting them, hearing what they say, and learning how they ended.
+
+A leader is a child of the supervisor. A worker is a child of its leader, which reaps it; where it was
+executed, or where its leader has died, it is the supervisor's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from math import inf
+from typing import Any, NoReturn
+
+from ..config import RunOptions
+from . import events as ev
+from .channel import Channel, Closed, Message, make_channel
+from .child import run_worker
+from .events import Event
+from .handover import Handover, command, signals_blocked
+from .leader import flush_output, in_words, lead
+from .listening import Listeners
+from .scoreboard import Scoreboard
+
+logger = logging.getLogger("cello")
+
+LOST_SECONDS = 1.0  # after which a worker that is gone, and that nobody reports, counts as gone
+QUIET_SECONDS = 0.1  # after which what a worker has dumped counts as complete
+_READ_BYTES = 65536
+_MOST_STACK_BYTES = 1 << 20
+
+
+class LeaderProcess:
+    """A leader's process and channel, and whether it has said that it is ready."""
+
+    def __init__(self, generation: int, pid: int, channel: Channel) -> None:
+        self.generation = generation
+        self.pid = pid
+        self.channel = channel
+
+
+class WorkerProcess:
+    """What the supervisor holds of a worker: its row, channel, the pipe of its stacks, its PID once known."""
+
+    def __init__(self, number: int, row: int, channel: Channel, stacks: int) -> None:
+        self.number = number
+        self.row = row
+        self.channel = channel
+        self.stacks = stacks
+        self.pid: int | None = None
+        self.output = b""  # of the stacks, so far
+        self.wrote_at = 0.0
+        self.closed_at = inf
+
+
+class Processes:
+    """All processes of a cluster but the supervisor; what they do is reported as events."""
+
+    def __init__(
+        self,
+        application: Any,
+        options: RunOptions,
+        listeners: Listeners,
+        selector: selectors.BaseSelector,
+        report: Callable[[Event], None],
+        name_of: Callable[[int], str],
+    ) -> None:
+        self.leaders: dict[int, LeaderProcess] = {}
+        self.workers: dict[int, WorkerProcess] = {}
+        self.listeners = listeners
+        self.board = Scoreboard()
+        self._application = application
+        self._options = options
+        self._selector = selector
+        self._report = report
+        self._name_of = name_of
+        self._folder = os.getcwd()
+
+    def fork_leader(self, generation: int, close: Callable[[], None]) -> None:
+        """Fork this process, which has imported the application; ``close`` is called in the leader.
+
+        What it closes is what of the supervisor's a leader must not hold.
+        """
+        channel, theirs = make_channel()
+        flush_output()
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            close()
+            channel.close()
+            self._lead(theirs)
+        theirs.close()
+        self._know_leader(LeaderProcess(generation, pid, channel))
+
+    def start_leader(self, generation: int) -> None:
+        """Execute the program again, as a leader."""
+        channel, theirs = make_channel()
+        with theirs:
+            handover = self._handover("leader", theirs.fileno())
+            pid = self._execute(handover)
+        self._know_leader(LeaderProcess(generation, pid, channel))
+
+    def _lead(self, theirs: socket.socket) -> NoReturn:
+        application, options, board = self._application, self._options, self.board
+        lead(
+            Channel(theirs),
+            self.listeners.of_slots,
+            lambda seat: run_worker(application, options, board, seat),
+        )
+
+    def _know_leader(self, leader: LeaderProcess) -> None:
+        self.leaders[leader.generation] = leader
+        self._selector.register(leader.channel, selectors.EVENT_READ, lambda: self._on_leader_input(leader))
+
+    def end_leader(self, generation: int, *, at_once: bool) -> None:
+        """Have a leader end when its last worker has, or at once."""
+        leader = self.leaders.get(generation)
+        if leader is None:
+            return
+        if at_once:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(leader.pid, signal.SIGKILL)
+        else:
+            leader.channel.send({"do": "end"})
+
+    def start_worker(self, number: int, slot: int, generation: int | None) -> None:
+        """Start a worker in a slot: forked by a generation's leader, or executed where there is none."""
+        row = self.board.take_row()
+        channel, theirs = make_channel()
+        stacks, stacks_theirs = os.pipe()
+        os.set_blocking(stacks, False)
+        worker = WorkerProcess(number, row, channel, stacks)
+        self.workers[number] = worker
+        self._selector.register(channel, selectors.EVENT_READ, lambda: self._on_worker_input(worker))
+        self._selector.register(stacks, selectors.EVENT_READ, lambda: self._on_stacks(worker))
+        seat = {"worker": number, "slot": slot, "row": row}
+        try:
+            if generation is not None:
+                self._ask_to_fork(generation, seat, [theirs.fileno(), stacks_theirs])
+            else:
+                handover = self._handover("worker", theirs.fileno(), stacks=stacks_theirs, **seat)
+                worker.pid = self._execute(handover)
+                self._report(ev.WorkerForked(number, worker.pid))
+        except OSError as exc:
+            self._forget_worker(worker, f"it could not be started: {exc}", is_clean=False)
+        finally:
+            theirs.close()
+            os.close(stacks_theirs)
+
+    def _ask_to_fork(self, generation: int, seat: dict[str, int], descriptors: list[int]) -> None:
+        leader = self.leaders.get(generation)
+        if leader is None:
+            raise OSError("its leader is gone")
+        leader.channel.send({"do": "fork", **seat}, descriptors)
+
+    def _handover(self, role: str, control: int, **seat: int) -> Handover:
+        listeners = {
+            str(slot): [listener.fileno() for listener in listeners]
+            for slot, listeners in self.listeners.of_slots.items()
+        }
+        return Handover(role, control, self.board.descriptor, listeners, self.listeners.has_own, **seat)
+
+    def _execute(self, handover: Handover) -> int:
+        """Run the program once more with what it is handed over; returns its PID."""
+        flush_output()
+        # The terminal's signals go to the whole group, and while the program imports its modules nothing
+        # there expects them: they stay blocked until it has become a leader or worker (unblock_signals).
+        with signals_blocked():
+            process = subprocess.Popen(
+                command(),
+                cwd=self._folder,
+                env=handover.environment(),
+                pass_fds=handover.descriptors(),
+            )
+        process.returncode = 0  # waited for in _on_child, with all others
+        return process.pid
+
+    def tell(self, number: int, message: Message) -> None:
+        """Send a worker a message; one that has ended needs none."""
+        worker = self.workers.get(number)
+        if worker is not None:
+            worker.channel.send(message)
+
+    def kill(self, number: int, signal_number: int) -> None:
+        """Send a worker a signal."""
+        worker = self.workers.get(number)
+        if worker is not None and worker.pid is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(worker.pid, signal_number)
+
+    def look(self) -> dict[int, float]:
+        """Do what is due every tick; returns when each worker's event loop last ran."""
+        now = time.monotonic()
+        for worker in list(self.workers.values()):
+            worker.channel.flush()
+            if worker.output and now - worker.wrote_at >= QUIET_SECONDS:
+                self._log_stacks(worker)
+            if now - worker.closed_at >= LOST_SECONDS and not _is_alive(worker):
+                self._forget_worker(worker, "nobody knows how", is_clean=False)
+        return {number: self.board.beat_of(worker.row) for number, worker in self.workers.items()}
+
+    def channels(self) -> Iterable[Channel]:
+        """Return the channels of all processes."""
+        yield from (leader.channel for leader in self.leaders.values())
+        yield from (worker.channel for worker in self.workers.values())
+
+    def _on_leader_input(self, leader: LeaderProcess) -> None:
+        if self.leaders.get(leader.generation) is not leader:
+            return  # forgotten in the same turn
+        try:
+            messages = leader.channel.receive()
+        except Closed:
+            self._selector.unregister(leader.channel)
+            return  # SIGCHLD brings its status
+        for message in messages:
+            what = message["is"]
+            if what == "ready":
+                self._report(ev.LeaderReady(leader.generation, message["can_fork"]))
+            else:
+                self._on_leader_message(message)
+
+    def _on_leader_message(self, message: Message) -> None:
+        worker = self.workers.get(message["worker"])
+        if worker is None:
+            return
+        if message["is"] == "forked":
+            worker.pid = message["pid"]
+            self._report(ev.WorkerForked(worker.number, worker.pid))
+        elif message["is"] == "gone":
+            status = message.get("status")
+            reason = message["reason"] if status is None else in_words(status)
+            self._forget_worker(worker, reason, is_clean=status == 0)
+
+    def _on_worker_input(self, worker: WorkerProcess) -> None:
+        if worker.number not in self.workers:
+            return  # forgotten in the same turn
+        try:
+            messages = worker.channel.receive()
+        except Closed:
+            self._selector.unregister(worker.channel)
+            worker.closed_at = time.monotonic()  # its parent brings its status, if there is one
+            return
+        for message in messages:
+            what = message["is"]
+            if what == "ready":
+                self._report(ev.WorkerReady(worker.number))
+            elif what == "replace":
+                self._report(ev.ReplaceAsked(worker.number, message["reason"]))
+            elif what == "draining":
+                self._report(ev.DrainBegun(worker.number))
+            elif what == "closed":
+                self._report(ev.ListenersClosed(worker.number))
+
+    def _on_stacks(self, worker: WorkerProcess) -> None:
+        """Collect what faulthandler writes, piece by piece."""
+        if worker.number not in self.workers:
+            return  # forgotten in the same turn
+        try:
+            data = os.read(worker.stacks, _READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            self._selector.unregister(worker.stacks)
+        if len(worker.output) < _MOST_STACK_BYTES:
+            worker.output += data
+        worker.wrote_at = time.monotonic()
+
+    def _log_stacks(self, worker: WorkerProcess) -> None:
+        text, worker.output = worker.output.decode("utf-8", "replace").strip(), b""
+        if text:
+            logger.warning("%s: its stacks\n%s", self._name_of(worker.number), text)
+
+    def reap(self) -> None:
+        """Reap: executed processes, orphans of a leader that died, and as PID 1 whoever was left to us."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for leader in list(self.leaders.values()):
+                if leader.pid == pid:
+                    self._forget_leader(leader, in_words(status))
+            for worker in list(self.workers.values()):
+                if worker.pid == pid:
+                    self._forget_worker(worker, in_words(status), is_clean=status == 0)
+
+    def _forget_leader(self, leader: LeaderProcess, reason: str) -> None:
+        if self.leaders.get(leader.generation) is leader:
+            del self.leaders[leader.generation]
+        self._close(leader.channel)
+        self._report(ev.LeaderGone(leader.generation, reason))
+
+    def _forget_worker(self, worker: WorkerProcess, reason: str, *, is_clean: bool) -> None:
+        if worker.number not in self.workers:
+            return
+        with contextlib.suppress(OSError, KeyError):
+            self._on_stacks(worker)
+        self._log_stacks(worker)
+        del self.workers[worker.number]
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(worker.stacks)
+        os.close(worker.stacks)
+        self._close(worker.channel)
+        self.board.free_row(worker.row)
+        self._report(ev.WorkerGone(worker.number, reason, is_clean))
+
+    def _close(self, channel: Channel) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(channel)
+        channel.close()
+
+    def end_everyone(self) -> None:
+        """Kill what is left, and leave nothing behind."""
+        self.listeners.close()
+        for number, worker in self.workers.items():
+            self.kill(number, signal.SIGKILL)
+            worker.channel.close()
+            os.close(worker.stacks)
+        for leader in self.leaders.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(leader.pid, signal.SIGKILL)
+            leader.channel.close()
+        deadline = time.monotonic() + 1.0
+        with contextlib.suppress(ChildProcessError):
+            while time.monotonic() < deadline:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    time.sleep(0.002)
+        self.board.close()
+
+
+def _is_alive(worker: WorkerProcess) -> bool:
+    """Tell whether a worker's process is there, where its parent has ended without a word of it."""
+    if worker.pid is None:
+        return False
+    try:
+        os.kill(worker.pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
