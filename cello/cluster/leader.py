@@ -79,8 +79,7 @@ class _Leader:
             os.set_blocking(descriptor, False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)  # the default would not wake
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
-        gc.collect()
-        gc.freeze()  # else the collector's marks would copy every page in every worker
+        freeze()
         self._own = (woken, wakes)
         self._control.send({"is": "ready", "can_fork": True})
         while True:
@@ -156,6 +155,13 @@ class _Leader:
             worker = self._workers.pop(pid, None)
             if worker is not None:
                 self._control.send({"is": "gone", "worker": worker, "status": status})
+
+
+def freeze() -> None:
+    """Take all objects so far from the garbage collector: its marks would copy their pages in every fork."""
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
 
 
 def flush_output() -> None:

@@ -24,7 +24,7 @@ from .channel import Channel, Closed, Message, make_channel
 from .child import run_worker
 from .events import Event
 from .handover import Handover, command, signals_blocked
-from .leader import flush_output, in_words, lead
+from .leader import flush_output, freeze, in_words, lead
 from .listening import Listeners
 from .scoreboard import Scoreboard
 
@@ -89,6 +89,7 @@ class Processes:
         """
         channel, theirs = make_channel()
         flush_output()
+        freeze()
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)

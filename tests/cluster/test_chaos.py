@@ -1,7 +1,7 @@
-"""What must hold while processes are hurt: two workers, 200 requests a second, and nothing lost but what must be.
+"""What must hold while processes are hurt: two workers, 200 requests a second, nothing lost but what must be.
 
-The load never retries, and counts; each test is one blow. Times are not asserted beyond what tells success from
-failure: ``python -m tests.cluster.worst`` runs the blows many times over and says how long each took at worst.
+The load never retries, and counts; each test is one blow. Times are not asserted beyond what tells success
+from failure: ``python -m tests.cluster.worst`` deals the blows many times over and says how long each took.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Deals the blows many times over and prints the worst figure of each: python -m tests.cluster.worst --times 20
+"""Deals the blows many times over and prints the worst of each: python -m tests.cluster.worst --times 20
 
 A blow that fails is counted, with what it said; the table is what README and notes may quote.
 """
