@@ -7,7 +7,6 @@ composed once.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import os
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._speedups import Filters
+from .checks import missing_attribute, named
 from .config import (
     ClusterConfig,
     Http2Config,
@@ -32,12 +32,13 @@ from .config import (
 from .dispatch import build
 from .errors import ConfigError, RouteError, StartError
 from .lifespan import Lifespan, State, check_event
-from .logs import configure_logging
+from .logs import configure_logging, warn_of_import
 from .middleware import Parts
 from .middlewares.compression import Compressor, check_min_size
 from .middlewares.cors import Cors, Origin
 from .routing import Route, RouteTable, is_async, place_of
-from .threads import HandlerPool
+from .signatures import check_handler, check_lifespan, check_options, check_part, check_path
+from .threads import HandlerPool, is_loop_running
 from .types import Handler, LogFormat
 
 if TYPE_CHECKING:
@@ -46,7 +47,11 @@ if TYPE_CHECKING:
 HandlerT = TypeVar("HandlerT", bound=Handler)
 logger = logging.getLogger("cello")
 
-_TOO_LATE = "the application runs already, and whatever belongs to it is registered before it starts"
+_NO_PATH = 'as in @app.get("/users")'
+_TOO_LATE = (
+    "the application runs already, and whatever belongs to it is registered before it starts: "
+    "at the top level of a module, before app.run()"
+)
 
 
 class App:
@@ -55,6 +60,7 @@ class App:
     The constructor takes no arguments: everything is configured by method calls and by ``run()``.
     """
 
+    @named("App", takes="App() takes no arguments: what configures it goes to app.run(...)")
     def __init__(self) -> None:
         self._table = RouteTable()
         self._parts = Parts()
@@ -64,8 +70,14 @@ class App:
         self._min_compressed_size: int | None = None
         self._run_count = 0  # runs that were built and have not been shut down
 
+    if not TYPE_CHECKING:  # else type checkers would take any name
+
+        def __getattr__(self, name: str) -> Any:
+            raise missing_attribute("app", name, dir(App))
+
     # Routes.
 
+    @named("app.route", missing='as in @app.route("/users", methods=["GET"])')
     def route(
         self,
         path: str,
@@ -88,8 +100,7 @@ class App:
         called before the body has come and reads it with ``async for chunk in request.stream()``. Raises
         RouteError.
         """
-        if not isinstance(path, str):  # such as the handler itself, where @app.get stands without its path
-            raise RouteError(f'a route needs its path first, as in @app.get("/users"), got {path!r:.80}')
+        check_path(path)
         options = {
             "tags": tuple(tags or ()),
             "summary": summary,
@@ -111,10 +122,15 @@ class App:
         self, path: str, methods: Sequence[str], handler: Handler, options: dict[str, Any]
     ) -> None:
         if isinstance(methods, str):
-            raise RouteError(f"methods is a list such as [{methods!r}], got the str {methods!r}")
+            place = place_of(handler)
+            raise RouteError(
+                f"route {path} ({place}): methods is a list such as [{methods!r}], got the str {methods!r}",
+                place,
+            )
         check_handler(handler, path)
         if self._run_count:
-            raise RouteError(f"route {path} ({place_of(handler)}): {_TOO_LATE}")
+            place = place_of(handler)
+            raise RouteError(f"route {path} ({place}): {_TOO_LATE}", place)
         if options["stream"] and not is_async(handler) and not inspect.isasyncgenfunction(handler):
             raise RouteError(
                 f"route {path} ({place_of(handler)}): stream=True needs an `async def` handler, "
@@ -122,33 +138,44 @@ class App:
             )
         self._table.add(Route(path, tuple(methods), handler, **options))
 
+    @named("app.get", missing=_NO_PATH)
     def get(self, path: str, **options: Any) -> Callable[[HandlerT], HandlerT]:
         """Register a handler for GET, which answers HEAD as well; options as in ``route``."""
-        return self.route(path, ("GET",), **options)
+        return self._shortcut("get", path, options)
 
+    @named("app.post", missing=_NO_PATH)
     def post(self, path: str, **options: Any) -> Callable[[HandlerT], HandlerT]:
         """Register a handler for POST; options as in ``route``."""
-        return self.route(path, ("POST",), **options)
+        return self._shortcut("post", path, options)
 
+    @named("app.put", missing=_NO_PATH)
     def put(self, path: str, **options: Any) -> Callable[[HandlerT], HandlerT]:
         """Register a handler for PUT; options as in ``route``."""
-        return self.route(path, ("PUT",), **options)
+        return self._shortcut("put", path, options)
 
+    @named("app.patch", missing=_NO_PATH)
     def patch(self, path: str, **options: Any) -> Callable[[HandlerT], HandlerT]:
         """Register a handler for PATCH; options as in ``route``."""
-        return self.route(path, ("PATCH",), **options)
+        return self._shortcut("patch", path, options)
 
+    @named("app.delete", missing=_NO_PATH)
     def delete(self, path: str, **options: Any) -> Callable[[HandlerT], HandlerT]:
         """Register a handler for DELETE; options as in ``route``."""
-        return self.route(path, ("DELETE",), **options)
+        return self._shortcut("delete", path, options)
 
+    @named("app.options", missing=_NO_PATH)
     def options(self, path: str, **options: Any) -> Callable[[HandlerT], HandlerT]:
         """Register a handler for OPTIONS, in place of the automatic answer; options as in ``route``."""
-        return self.route(path, ("OPTIONS",), **options)
+        return self._shortcut("options", path, options)
 
+    @named("app.head", missing=_NO_PATH)
     def head(self, path: str, **options: Any) -> Callable[[HandlerT], HandlerT]:
         """Register a handler for HEAD, in place of GET's; options as in ``route``."""
-        return self.route(path, ("HEAD",), **options)
+        return self._shortcut("head", path, options)
+
+    def _shortcut(self, verb: str, path: str, options: dict[str, Any]) -> Callable[[HandlerT], HandlerT]:
+        check_options(verb, path, options, list(inspect.signature(self.route).parameters))
+        return self.route(path, (verb.upper(),), **options)
 
     @property
     def routes(self) -> list[Route]:
@@ -161,22 +188,25 @@ class App:
 
     # What runs around the handlers.
 
+    @named("app.use", missing="written without parentheses, @app.use, or app.use(middleware)")
     def use(self, middleware: HandlerT) -> HandlerT:
         """Add a middleware ``mw(request, call_next)``, plain or async; the first added is the outermost.
 
         ``call_next(request)`` gives the Response of the rest of the chain (awaited in an async middleware).
         """
-        self._parts.middlewares.append(self._checked("use", middleware, 2))
+        self._parts.middlewares.append(self._checked("use", middleware))
         return middleware
 
+    @named("app.before_request", missing="written without parentheses, @app.before_request")
     def before_request(self, hook: HandlerT) -> HandlerT:
         """Call ``hook(request)`` before a request is handled; what it returns, unless None, is the answer."""
-        self._parts.before.append(self._checked("before_request", hook, 1))
+        self._parts.before.append(self._checked("before_request", hook))
         return hook
 
+    @named("app.after_request", missing="written without parentheses, @app.after_request")
     def after_request(self, hook: HandlerT) -> HandlerT:
         """Call ``hook(request, response)`` with every answer; what it returns, unless None, replaces it."""
-        self._parts.after.append(self._checked("after_request", hook, 2))
+        self._parts.after.append(self._checked("after_request", hook))
         return hook
 
     def exception_handler(self, kind: type[BaseException] | int) -> Callable[[HandlerT], HandlerT]:
@@ -187,18 +217,19 @@ class App:
         is_status = isinstance(kind, int) and not isinstance(kind, bool) and 400 <= kind <= 599
         if not is_status and not (isinstance(kind, type) and issubclass(kind, Exception)):
             raise ConfigError(
-                f"exception_handler() takes an exception class or a status of 400 to 599, got {kind!r}"
+                "exception_handler() takes an exception class or a status of 400 to 599, got "
+                f"{kind!r:.80}, as in @app.exception_handler(ValueError)"
             )
 
         def register(handler: HandlerT) -> HandlerT:
-            self._parts.exceptions[kind] = self._checked("exception_handler", handler, 2)
+            self._parts.exceptions[kind] = self._checked("exception_handler", handler)
             return handler
 
         return register
 
-    def _checked(self, what: str, function: Any, arguments: int) -> Any:
+    def _checked(self, what: str, function: Any) -> Any:
         self._check_open(what)
-        return _checked(what, function, arguments)
+        return check_part(what, function)
 
     def _check_open(self, what: str) -> None:
         if self._run_count:
@@ -257,10 +288,7 @@ class App:
 
     @lifespan.setter
     def lifespan(self, context_manager: Any) -> None:
-        if context_manager is not None and not callable(context_manager):
-            raise ConfigError(
-                f"app.lifespan is a callable that returns an async context manager, got {context_manager!r}"
-            )
+        check_lifespan(context_manager)
         self._lifespan.context_manager = context_manager
 
     def on_event(self, event: str) -> Callable[[HandlerT], HandlerT]:
@@ -273,11 +301,13 @@ class App:
 
         return register
 
+    @named("app.on_startup", missing="written without parentheses, @app.on_startup")
     def on_startup(self, hook: HandlerT) -> HandlerT:
         """Run a hook, plain or async, before the first request; it may take the application."""
         self._lifespan.add("startup", hook)
         return hook
 
+    @named("app.on_shutdown", missing="written without parentheses, @app.on_shutdown")
     def on_shutdown(self, hook: HandlerT) -> HandlerT:
         """Run a hook, plain or async, after the last request; it may take the application."""
         self._lifespan.add("shutdown", hook)
@@ -323,6 +353,7 @@ class App:
 
     # Serving.
 
+    @named("app.run")
     def run(
         self,
         host: str = "127.0.0.1",
@@ -359,7 +390,7 @@ class App:
         from .cli import parse_overrides
 
         options = self.resolve(arguments, parse_overrides(argv))
-        if _is_loop_running():
+        if is_loop_running():
             raise ConfigError(
                 "app.run() starts an event loop, and one is running here: use `await app.serve(...)`"
             )
@@ -379,6 +410,7 @@ class App:
         is_executed = is_executed_by_supervisor()
         if not is_executed:
             self._warn(options)
+            warn_of_import()
         if is_executed or options.is_supervised:
             from .cluster.launch import serve
 
@@ -388,6 +420,7 @@ class App:
         run(self, options)
         return 0
 
+    @named("app.serve")
     async def serve(
         self,
         host: str = "127.0.0.1",
@@ -449,7 +482,7 @@ class App:
             refuse_unbuilt(resolve_options(arguments))  # raises where the arguments alone are at fault
             from .cli import default_prog
 
-            print(f"{default_prog()}: {exc}", file=sys.stderr, flush=True)
+            print(f"{default_prog()}: {exc.message}", file=sys.stderr, flush=True)
             raise SystemExit(2) from None
         return options
 
@@ -458,47 +491,3 @@ class App:
 
         for warning in () if is_for_people(sys.stderr) else options.warnings:  # the banner has them
             logger.warning(warning)
-
-
-def check_handler(handler: Any, path: str) -> None:
-    """Check that a handler can be called with one request; raises RouteError."""
-    if not callable(handler):
-        raise RouteError(f"route {path}: a handler must be callable, got {handler!r}")
-    try:
-        inspect.signature(handler).bind(object())
-    except TypeError:
-        raise RouteError(
-            f"route {path}: the handler {place_of(handler)} must take one argument, the request: "
-            f"def {getattr(handler, '__name__', 'handler')}(request)"
-        ) from None
-    except ValueError:  # a builtin without a signature
-        return
-
-
-def _checked(what: str, function: Any, arguments: int) -> Any:
-    """Check that a hook or middleware can be called with so many arguments; raises ConfigError."""
-    expected = {
-        "use": "(request, call_next)",
-        "before_request": "(request)",
-        "after_request": "(request, response)",
-        "exception_handler": "(request, exc)",
-    }[what]
-    if not callable(function):
-        raise ConfigError(f"{what} takes a function {expected}, got {function!r}")
-    try:
-        inspect.signature(function).bind(*[object()] * arguments)
-    except TypeError:
-        raise ConfigError(
-            f"{what} takes a function {expected}; {place_of(function)} takes other arguments"
-        ) from None
-    except ValueError:
-        return function
-    return function
-
-
-def _is_loop_running() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

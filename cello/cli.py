@@ -187,7 +187,7 @@ FLAGS = (
 
 def _host(text: str) -> str:
     if not Host.accepts(text):
-        raise argparse.ArgumentTypeError(f"expected {Host.in_words}, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected {Host.in_words}, got {text!r}{Host.hint(text)}")
     return text
 
 

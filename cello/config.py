@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from .checks import refusal
+from .checks import named_fields, refusal
 from .errors import ConfigError
 from .settings import (
     Choice,
@@ -51,6 +51,7 @@ Path = str | os.PathLike[str]
 Seconds = int | float
 
 
+@named_fields
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
     """Certificate and key that the server shows, as PEM files.
@@ -83,6 +84,7 @@ class TlsConfig:
         check_settings("TlsConfig", self)
 
 
+@named_fields
 @dataclass(frozen=True, slots=True)
 class Http2Config:
     """HTTP/2 and the settings that it announces (RFC 9113 6.5.2). Raises ConfigError."""
@@ -110,6 +112,7 @@ class Http2Config:
         check_settings("Http2Config", self)
 
 
+@named_fields
 @dataclass(frozen=True, slots=True)
 class Http3Config:
     """HTTP/3 over QUIC. Raises ConfigError."""
@@ -126,6 +129,7 @@ class Http3Config:
         check_settings("Http3Config", self)
 
 
+@named_fields
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
     """How many worker processes serve, and when the supervisor replaces one. Raises ConfigError.
@@ -199,6 +203,7 @@ class ClusterConfig:
         check_settings("ClusterConfig", self)
 
 
+@named_fields
 @dataclass(frozen=True, slots=True)
 class TimeoutConfig:
     """How long the server waits, in seconds; None switches a timeout off. Raises ConfigError."""
@@ -234,6 +239,7 @@ class TimeoutConfig:
         check_settings("TimeoutConfig", self)
 
 
+@named_fields
 @dataclass(frozen=True, slots=True)
 class LimitsConfig:
     """How much the server takes. Raises ConfigError."""

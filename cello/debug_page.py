@@ -10,7 +10,6 @@ from __future__ import annotations
 import linecache
 import re
 import reprlib
-import sysconfig
 import traceback
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -18,12 +17,12 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from html import escape
 from itertools import islice
-from pathlib import Path
 from shlex import quote
 from types import TracebackType
 from typing import Any
 
 from .pages import STYLE, document
+from .places import is_library
 from .routing import Route
 
 LINES_AROUND = 5
@@ -45,14 +44,6 @@ _SECRET_PAIR = re.compile(
     re.I,
 )
 MASK = "***"
-
-_LIBRARIES = tuple(
-    f"{Path(path).resolve()}/"
-    for path in (
-        str(Path(__file__).parent),
-        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-    )
-)
 
 _PAGE_STYLE = (
     STYLE
@@ -198,7 +189,7 @@ def frames_of(trace: TracebackType | None) -> list[Frame]:
 def _frame_of(trace: TracebackType) -> Frame:
     code = trace.tb_frame.f_code
     file, line = code.co_filename, trace.tb_lineno or code.co_firstlineno
-    is_own = not file.startswith("<") and not str(Path(file).resolve()).startswith(_LIBRARIES)
+    is_own = not is_library(trace.tb_frame)
     values: list[tuple[str, str]] = []
     if is_own:
         for name, value in list(trace.tb_frame.f_locals.items())[:MOST_LOCALS]:

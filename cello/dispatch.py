@@ -19,6 +19,7 @@ from typing import Any
 
 from ._speedups import INLINE, TASK, THREAD, Dispatcher, Endpoint, Filters
 from .errors import ClientDisconnected, HTTPError
+from .hints import summarise
 from .json_codec import check_finite, encode, encode_unchecked, explain
 from .lanes import (
     Lanes,
@@ -83,16 +84,19 @@ class Core:
             )
         if isinstance(exc, ClientDisconnected):
             return self._problem(request, 400, "the client left before the request was complete", None)
+        place = place_of(request.route.handler) if request.route is not None else "the dispatch core"
+        told = summarise(exc, request, place)
         logger.error(
-            "%s %s failed in %s, request id %s",
+            "%s %s failed in %s, request id %s: %s",
             request.method,
             request.raw_path.decode("latin-1"),
-            place_of(request.route.handler) if request.route is not None else "the dispatch core",
+            place,
             request.request_id,
+            told,
             exc_info=exc,
         )
         if self.debug:
-            return self._problem(request, 500, f"{type(exc).__name__}: {exc}", exc)
+            return self._problem(request, 500, told, exc)
         return self._problem(request, 500, f"request id {request.request_id}", None)
 
     def overdue(self, request: Any, elapsed_seconds: float) -> Response:
@@ -302,6 +306,41 @@ class Core:
                 candidate.close()
 
 
+class DebugCore(Core):
+    """The core in debug mode, which says of a handler that returns nothing what comes of it.
+
+    A class of its own, so that in production nobody looks.
+    """
+
+    def __init__(self, pool: HandlerPool, allow: str) -> None:
+        super().__init__(pool, allow, debug=True)
+        self._noted: set[str] = set()
+
+    def as_response(self, request: Any, result: Any) -> Response:
+        """Turn a return value into a response, and note None."""
+        if result is None:
+            self._note_nothing(request)
+        return super().as_response(request, result)
+
+    def respond_or_raise(self, request: Any, result: Any) -> Response:
+        """Turn a return value into a response, for middleware, and note None."""
+        if result is None:
+            self._note_nothing(request)
+        return super().respond_or_raise(request, result)
+
+    def _note_nothing(self, request: Any) -> None:
+        """Say once for each route that is read from that its handler has returned None."""
+        route = request.route
+        if route is None or request.method not in ("GET", "HEAD") or str(route) in self._noted:
+            return
+        self._noted.add(str(route))
+        logger.warning(
+            "%s: the handler returned None, so the answer is 204 No Content; return a value, "
+            "or Response.no_content() where that is meant",
+            route,
+        )
+
+
 def _is_pinned(exchange: Any) -> bool:
     route = exchange.request.route
     return route is not None and route.blocking is False
@@ -335,7 +374,8 @@ def build(
     A run has routes of its own: their chains hold its threads, and one application may run twice at a time.
     """
     table = _copied(table)
-    core = Core(pool, _all_methods(table), debug=debug)
+    allow = _all_methods(table)
+    core = DebugCore(pool, allow) if debug else Core(pool, allow, debug=False)
     core.watched = watched_functions(table.routes, parts.functions())
     lanes = core.lanes = Lanes(pool)
     tools = Tools(respond=core.respond_or_raise, failure=core.failure, pool=pool, lanes=lanes)

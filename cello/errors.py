@@ -7,8 +7,10 @@ Misuse by the application's code (``ConfigError``, ``RouteError``, ``ResponseErr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
+from .places import caller
 from .status import phrase_of
 
 
@@ -16,11 +18,36 @@ class CelloError(Exception):
     """Root of every error that Cello raises."""
 
 
-class ConfigError(CelloError, ValueError):
+class MisuseError(CelloError, ValueError):
+    """The application's code asks for what cannot be; shown with the line of it that asks.
+
+    ``message`` says what was got and what was expected, ``place`` is the file and line, as "app.py:12".
+    """
+
+    def __init__(self, message: str, place: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.place = caller() if place is None else place
+
+    def __str__(self) -> str:
+        """Return the message, and the place unless the message has it."""
+        if not self.place or re.search(rf"{re.escape(self.place)}(?!\d)", self.message):
+            return self.message
+        return f"{self.message} ({self.place})"
+
+
+class ConfigError(MisuseError):
     """An argument of run() or of a config class is wrong; the message names it, its value and its range."""
 
 
-class RouteError(CelloError, ValueError):
+class ArgumentError(ConfigError, TypeError):
+    """A call of Cello does not fit: an argument is unknown, missing or too many.
+
+    It is a TypeError, as from any function, and a ConfigError, as from any wrong argument.
+    """
+
+
+class RouteError(MisuseError):
     """A route cannot be registered or a URL cannot be built; the message names both places that clash."""
 
 

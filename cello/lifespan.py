@@ -10,7 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from .errors import ConfigError, StartError
+from .hints import summarise
 from .routing import place_of
+from .signatures import check_hook
 
 logger = logging.getLogger("cello")
 
@@ -38,8 +40,7 @@ class Lifespan:
     def add(self, event: str, hook: Hook) -> None:
         """Register a hook for "startup" or "shutdown"; it takes no argument, or the application."""
         check_event(event)
-        if not callable(hook):
-            raise ConfigError(f"a {event} hook must be callable, got {hook!r}")
+        check_hook(event, hook)
         (self._startup if event == "startup" else self._shutdown).append(hook)
 
     async def startup(self, app: Any) -> None:
@@ -55,9 +56,7 @@ class Lifespan:
         except Exception as exc:
             logger.exception("the startup hook %s failed", place_of(current))
             await self._leave()
-            raise StartError(
-                f"the startup hook {place_of(current)} failed: {type(exc).__name__}: {exc}"
-            ) from exc
+            raise StartError(f"the startup hook {place_of(current)} failed: {summarise(exc)}") from exc
         except BaseException:  # cancelled
             await self._leave()
             raise

@@ -11,6 +11,7 @@ from typing import Any
 
 from ._speedups import escape
 from .json_codec import encode
+from .places import importing_line
 from .types import LogFormat
 
 logger = logging.getLogger("cello")
@@ -121,6 +122,17 @@ def configure_logging(log_format: LogFormat = "auto") -> None:
     access_logger.propagate = False  # else what the application attaches there would be shown twice
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.INFO)
+
+
+def warn_of_import() -> None:
+    """Log that app.run() is called by the import of a module, if it is: the import never ends."""
+    place = importing_line()
+    if place:
+        logger.warning(
+            "app.run() is called while its module is imported (%s), and the import waits until the server "
+            'stops; put it under `if __name__ == "__main__":`',
+            place,
+        )
 
 
 class JsonFormatter(logging.Formatter):

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
-from .errors import HTTPError
+from .errors import HTTPError, ResponseError
 from .lanes import Lanes
 from .response import Response
 from .routing import is_async, place_of
@@ -110,6 +110,30 @@ def compose(
     return _SyncChain(parts, tools).around(handler), False
 
 
+_MIDDLEWARE = ("middleware", "the response of call_next(request), or another")
+_BEFORE = ("before_request hook", "the answer, or None to go on")
+_AFTER = ("after_request hook", "another response, or None to keep it")
+_TAKER = ("exception handler", "the answer for the exception, such as (body, status)")
+
+
+def _converted(respond: Respond, request: Any, role: tuple[str, str], part: Any, answer: Any) -> Response:
+    """Return what a part around the handler returned as a response; raises ResponseError, naming the part.
+
+    None is no answer there: the handler's would be lost, and a failure would look like a success.
+    """
+    if answer is None:
+        raise ResponseError(f"the {role[0]} {place_of(part)} returned None; return {role[1]}")
+    try:
+        return respond(request, answer)
+    except ResponseError as exc:
+        raise ResponseError(f"the {role[0]} {place_of(part)} returned no answer: {exc}") from exc
+
+
+def _name_call_next(call: Any) -> None:
+    """Have Python's own messages call it by the name that middlewares know it by."""
+    call.__name__ = call.__qualname__ = "call_next"
+
+
 class _SyncChain:
     """All parts and the handler are plain functions: one call."""
 
@@ -142,15 +166,16 @@ class _SyncChain:
                     if isinstance(exc, HTTPError):
                         return self.tools.failure(request, exc)
                     raise
-                return respond(request, self._run(take, request, exc))
+                return _converted(respond, request, _TAKER, take, self._run(take, request, exc))
 
         return guarded
 
     def _wrapped(self, middleware: Callable[[Any, Call], Any], call_next: Call) -> Call:
         respond = self.tools.respond
+        _name_call_next(call_next)
 
         def wrapped(request: Any) -> Response:
-            return respond(request, middleware(request, call_next))
+            return _converted(respond, request, _MIDDLEWARE, middleware, middleware(request, call_next))
 
         return wrapped
 
@@ -159,14 +184,19 @@ class _SyncChain:
 
         def hooked(request: Any) -> Response:
             try:
-                early = next((found for hook in before if (found := run(hook, request)) is not None), None)
-                response = tools.respond(request, early) if early is not None else call(request)
+                for hook in before:
+                    early = run(hook, request)
+                    if early is not None:
+                        response = _converted(tools.respond, request, _BEFORE, hook, early)
+                        break
+                else:
+                    response = call(request)
             except BaseException as exc:  # noqa: BLE001 - the after hooks see the 500 that it becomes
                 response = tools.failure(request, exc)
-            for hook in after:
-                changed = run(hook, request, response)
+            for change in after:
+                changed = run(change, request, response)
                 if changed is not None:
-                    response = tools.respond(request, changed)
+                    response = _converted(tools.respond, request, _AFTER, change, changed)
             return response
 
         return hooked
@@ -254,18 +284,21 @@ class _AsyncChain:
                     if isinstance(exc, HTTPError):
                         return self.tools.failure(request, exc)
                     raise
-                return respond(request, await self._run(take, request, exc))
+                return _converted(respond, request, _TAKER, take, await self._run(take, request, exc))
 
         return guarded
 
     def _wrapped(self, middleware: Callable[[Any, Any], Any], call_next: AsyncCall) -> AsyncCall:
         respond = self.tools.respond
+        _name_call_next(call_next)
 
         async def wrapped(request: Any) -> Response:
-            return respond(request, await middleware(request, call_next))
+            answer = await middleware(request, call_next)
+            return _converted(respond, request, _MIDDLEWARE, middleware, answer)
 
         async def wrapped_thread(request: Any) -> Response:
-            return respond(request, await self._in_thread(middleware, request, call_next))
+            answer = await self._in_thread(middleware, request, call_next)
+            return _converted(respond, request, _MIDDLEWARE, middleware, answer)
 
         return wrapped if is_async(middleware) else wrapped_thread
 
@@ -291,12 +324,13 @@ class _AsyncChain:
 
         async def hooked(request: Any) -> Response:
             try:
-                early = None
                 for hook in self.parts.before:
                     early = await self._run(hook, request, is_refusable=True)
                     if early is not None:
+                        response = _converted(tools.respond, request, _BEFORE, hook, early)
                         break
-                response = tools.respond(request, early) if early is not None else await call(request)
+                else:
+                    response = await call(request)
             except PoolFull:
                 raise
             except Exception as exc:  # noqa: BLE001 - the after hooks see the 500 that it becomes
@@ -304,7 +338,7 @@ class _AsyncChain:
             for after in self.parts.after:
                 changed = await self._run(after, request, response)
                 if changed is not None:
-                    response = tools.respond(request, changed)
+                    response = _converted(tools.respond, request, _AFTER, after, changed)
             return response
 
         return hooked

@@ -10,7 +10,8 @@ segment:
     {path:path}, {*path}, *path WILDCARD  the rest, one character at least; stands last; `*` is `*path`
 
 A last slash is an empty STATIC segment, so `/a` and `/a/` are two templates, and `/` is one empty segment.
-Braces, `*`, `?`, `#` and `%` as text are written percent-encoded. An empty segment elsewhere (`/a//b`) is
+Braces, `*`, `?`, `#`, `%`, `<` and white space as text are written percent-encoded, and so is a `:` that
+would make a parameter elsewhere (`/:id`). An empty segment elsewhere (`/a//b`) is
 refused: it comes from gluing a prefix to a path, and clients do not send it.
 """
 
@@ -37,6 +38,8 @@ PCHAR = "!$&'()*+,;=:@"
 _is_float = re.compile(r"-?[0-9]+(\.[0-9]+)?").fullmatch
 _is_uuid = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}").fullmatch
 _is_name = re.compile(r"[^\W\d][\w-]*").fullmatch
+_is_colon_parameter = re.compile(r":[^\W\d]\w*").fullmatch
+_find_space = re.compile(r"[ \t-\r]").search
 _find_bad_triple = re.compile(r"%(?![0-9A-Fa-f]{2})").search
 
 
@@ -65,11 +68,13 @@ class Segment:
     def __str__(self) -> str:
         """Spell the segment as in a template."""
         if self.kind is Kind.STATIC:
-            return self.text.translate(_ESCAPES)
+            return ("%3A" + self.text[1:] if _is_colon_parameter(self.text) else self.text).translate(
+                _ESCAPES
+            )
         return f"{{{self.name}}}" if self.kind is Kind.PLAIN else f"{{{self.name}:{self.type}}}"
 
 
-_ESCAPES = {ord(char): quote(char, safe="") for char in "/{}*?#%"}
+_ESCAPES = {ord(char): quote(char, safe="") for char in "/{}*?#%< \t\n\v\f\r"}
 
 
 def to_int(text: str) -> int:
@@ -103,6 +108,8 @@ CONVERTERS: dict[str, Converter] = {"int": to_int, "uuid": to_uuid, "float": to_
 
 _TYPES = (*CONVERTERS, "str", "path")
 
+_PARAMETERS = "parameters are written {id} or {id:int}"
+
 
 def parse_template(template: str) -> list[Segment]:
     """Split a path template into its segments.
@@ -110,10 +117,14 @@ def parse_template(template: str) -> list[Segment]:
     Raises RouteError, naming the template and what is wrong with it.
     """
     if not isinstance(template, str) or not template.startswith("/"):
-        raise RouteError(f"a route's path is a str that begins with '/', got {template!r}")
-    for char, part in (("?", "a query"), ("#", "a fragment")):
+        hint = f"; did you mean {'/' + template!r}?" if isinstance(template, str) else ""
+        raise RouteError(f"a route's path is a str that begins with '/', got {template!r}{hint}")
+    for char, part in (
+        ("?", "a query ('?') is no part of a route's path; a handler finds it in request.query"),
+        ("#", "a fragment ('#') is no part of a route's path, and clients do not send it"),
+    ):
         if char in template:
-            raise RouteError(f"route {template!r}: {part} ({char!r}) is no part of a route's path")
+            raise RouteError(f"route {template!r}: {part}")
     texts = template[1:].split("/")
     if "" in texts[:-1]:
         raise RouteError(f"route {template!r}: there is an empty segment ('//')")
@@ -132,6 +143,13 @@ def _parse_segment(text: str) -> Segment:
         return _parse_parameter(text[1:-1])
     if "{" in text or "}" in text:
         raise ValueError(_describe_brace(text))
+    for is_foreign, char in ((_is_colon_parameter(text), ":"), ("<" in text, "<")):
+        if is_foreign:
+            raise ValueError(
+                f"{_PARAMETERS}, got {text!r} (a literal {char!r} there is written {quote(char)})"
+            )
+    if _find_space(text):
+        raise ValueError(f"{text!r} has white space in it (a space that clients send is written %20)")
     if "*" in text:
         raise ValueError(f"a wildcard fills its whole segment, got {text!r} (a literal '*' is written %2A)")
     return Segment(Kind.STATIC, text=_decoded(text))
@@ -139,9 +157,9 @@ def _parse_segment(text: str) -> Segment:
 
 def _describe_brace(text: str) -> str:
     if text.count("{") > text.count("}"):
-        return f"the brace in {text!r} is not closed"
+        return f"the brace in {text!r} is not closed; {_PARAMETERS}"
     if text.count("{") < text.count("}"):
-        return f"the brace in {text!r} was not opened"
+        return f"the brace in {text!r} was not opened; {_PARAMETERS}"
     return f"a parameter fills its whole segment, got {text!r} (literal braces are written %7B and %7D)"
 
 
@@ -157,7 +175,10 @@ def _parse_parameter(inside: str) -> Segment:
     if type_name == "path":
         return Segment(Kind.WILDCARD, name=name, type="path")
     if type_name not in CONVERTERS:
-        hint = nearest(type_name.lower(), _TYPES)
+        is_swapped = name in _TYPES and _is_name(type_name) is not None
+        hint = (
+            f"; did you mean '{{{type_name}:{name}}}'?" if is_swapped else nearest(type_name.lower(), _TYPES)
+        )
         known = ", ".join(_TYPES)
         raise ValueError(f"parameter {name!r} has the unknown type {type_name!r}; known: {known}{hint}")
     return Segment(Kind.TYPED, name=name, type=type_name)
@@ -188,7 +209,7 @@ def _check_together(segments: Sequence[Segment]) -> None:
         if segment.kind is Kind.WILDCARD and index < len(segments) - 1:
             raise ValueError(f"the wildcard {segment.name!r} takes the rest of the path, so it stands last")
         if segment.name in names:
-            raise ValueError(f"the parameter {segment.name!r} is there twice")
+            raise ValueError(f"the parameter {segment.name!r} is there twice; give each a name of its own")
         if segment.name:
             names.add(segment.name)
 
@@ -216,7 +237,8 @@ def build_path(segments: Sequence[Segment], params: Mapping[str, Any]) -> str:
     names = [segment.name for segment in segments if segment.name]
     if unknown := [name for name in params if name not in names]:
         takes = ", ".join(names) or "none"
-        raise RouteError(f"the path {where} has no parameter {unknown[0]!r}; its parameters: {takes}")
+        hint = nearest(unknown[0], names)
+        raise RouteError(f"the path {where} has no parameter {unknown[0]!r}; its parameters: {takes}{hint}")
     if missing := [name for name in names if name not in params]:
         raise RouteError(f"the path {where} needs the parameter {missing[0]!r}")
     try:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, Iterator
 from inspect import isawaitable, iscoroutine
 from typing import Any
 
+from ._speedups import Request
 from .errors import ResponseError
 from .response import Response
 
@@ -32,24 +33,39 @@ def to_response(result: Any) -> Response:
         return Response.stream(result)
     if isawaitable(result):
         raise _unawaited(result)
+    _check_is_value(result)
     return Response.json(result)
 
 
 def _unawaited(result: Any) -> ResponseError:
-    if iscoroutine(result):
-        result.close()  # or Python warns that it was never awaited
+    if not iscoroutine(result):
+        return ResponseError(
+            f"got a {type(result).__name__}, which nothing awaits here; write `return await ...`"
+        )
+    result.close()  # or Python warns that it was never awaited
+    name = result.__qualname__.rpartition("<locals>.")[2]
     return ResponseError(
-        f"got {type(result).__name__} {getattr(result, '__qualname__', '')!r}, which nothing awaits here: "
-        "return its result, or make what returned it an async def"
+        f"got the coroutine of {name}(), which was never awaited; write `return await {name}(...)` in an "
+        "`async def`"
     )
+
+
+def _check_is_value(result: Any) -> None:
+    """Refuse what JSON could not hold either, and say what was meant; raises ResponseError."""
+    if isinstance(result, BaseException):
+        raise ResponseError(f"got the exception {result!r:.120} as an answer; `raise` it instead")
+    if isinstance(result, type):
+        raise ResponseError(f"got the class {result.__name__} as an answer; call it: {result.__name__}(...)")
+    if isinstance(result, Request):
+        raise ResponseError("got the request as an answer")
 
 
 def _from_tuple(result: tuple[Any, ...]) -> Response:
     is_status = len(result) in (2, 3) and isinstance(result[1], int) and not isinstance(result[1], bool)
     if not is_status or isinstance(result[0], tuple):
         raise ResponseError(
-            f"a handler returned a tuple that is neither (body, status) nor (body, status, headers): "
-            f"{result!r:.120}; handlers return {FORMS}"
+            f"got a tuple that is neither (body, status) nor (body, status, headers): {result!r:.120}; "
+            f"{_tuple_hint(result) or f'handlers return {FORMS}'}"
         )
     response = to_response(result[0])
     response.status = result[1]
@@ -62,6 +78,15 @@ def _from_tuple(result: tuple[Any, ...]) -> Response:
                 response.headers[name] = value
             given.add(name.lower())
     return response
+
+
+def _tuple_hint(result: tuple[Any, ...]) -> str:
+    if len(result) not in (2, 3):
+        return ""
+    if isinstance(result[1], str) and result[1].isdigit():
+        return "the status is an int, without quotes"
+    is_swapped = isinstance(result[0], int) and 200 <= result[0] <= 599 and not isinstance(result[1], int)
+    return "the body comes first, then the status" if is_swapped else ""
 
 
 def _pairs(headers: Any) -> list[tuple[str, Any]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import CodeType
@@ -18,6 +17,7 @@ from typing import Any
 from ._speedups import Router
 from .errors import RouteError
 from .paths import CONVERTERS, Converter, Kind, Segment, build_path, nearest, parse_template
+from .places import short
 from .types import Handler
 
 METHODS = (
@@ -73,7 +73,7 @@ class Route:
         try:
             self.segments = parse_template(self.template)
         except RouteError as exc:
-            raise RouteError(f"{exc} ({self.place})") from None
+            raise RouteError(exc.message, self.place) from None
 
     def __str__(self) -> str:
         return f"{','.join(self.methods)} {self.template} ({self.place})"
@@ -109,8 +109,9 @@ class RouteTable:
         for method in methods:
             if method in known:
                 raise RouteError(
-                    f"route {method} {route.template} ({route.place}): the same method and pattern"
-                    f" are registered already, as {known[method]}"
+                    f"route {method} {route.template} ({route.place}): the same method and pattern are"
+                    f" registered already, as {known[method]}; change one's path or method, or take one out",
+                    route.place,
                 )
         route.methods = methods
         self._by_pattern[pattern] = {**known, **dict.fromkeys(methods, route)}
@@ -161,7 +162,7 @@ def place_of(handler: Any) -> str:
     if code is None:
         return repr(handler)
     name = code.co_qualname.rpartition("<locals>.")[2]
-    return f"{_short(code.co_filename)}:{code.co_firstlineno} in {name}"
+    return f"{short(code.co_filename)}:{code.co_firstlineno} in {name}"
 
 
 def name_of(handler: Any) -> str:
@@ -189,15 +190,6 @@ def code_of(handler: Any) -> CodeType | None:
     return code if isinstance(code, CodeType) else None
 
 
-def _short(filename: str) -> str:
-    """Return a file's name relative to the current directory, if it lies below that."""
-    try:
-        relative = os.path.relpath(filename)
-    except (OSError, ValueError):  # the directory is gone; another drive on Windows
-        return filename
-    return filename if relative.startswith("..") else relative
-
-
 def _kind_of(segment: Segment) -> int:
     if segment.kind is Kind.TYPED:
         return _TYPE_KINDS[segment.type]
@@ -213,15 +205,17 @@ def _checked_methods(route: Route) -> tuple[str, ...]:
     where = f"route {route.template} ({route.place})"
     given_methods: object = route.methods
     if not isinstance(given_methods, tuple | list) or not given_methods:
-        raise RouteError(f"{where}: methods is a list of at least one method, got {given_methods!r}")
+        raise RouteError(
+            f"{where}: methods is a list of at least one method, got {given_methods!r}", route.place
+        )
     methods: list[str] = []
     for given in given_methods:
         method = given.upper() if isinstance(given, str) else given
         if method in REFUSED_METHODS:
-            raise RouteError(f"{where}: no route can answer {method}: {REFUSED_METHODS[method]}")
+            raise RouteError(f"{where}: no route can answer {method}: {REFUSED_METHODS[method]}", route.place)
         if method not in METHODS:
             hint = nearest(str(method), METHODS)
-            raise RouteError(f"{where}: methods has {given!r}, which is no HTTP method{hint}")
+            raise RouteError(f"{where}: methods has {given!r}, which is no HTTP method{hint}", route.place)
         methods.append(method)
     return tuple(dict.fromkeys(methods))
 
@@ -230,7 +224,7 @@ def _check_options(route: Route) -> None:
     for name, (is_good, expected) in _OPTIONS.items():
         value = getattr(route, name)
         if not is_good(value):
-            raise RouteError(f"route {route}: {name} is {expected}, got {value!r}")
+            raise RouteError(f"route {route}: {name} is {expected}, got {value!r}", route.place)
 
 
 def _is_duration(value: object) -> bool:

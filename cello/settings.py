@@ -179,7 +179,7 @@ class RequestLog(Choice):
 class Host:
     """An address or a name to listen on."""
 
-    in_words: ClassVar[str] = "an IP address or a host name, without spaces, scheme or path (str)"
+    in_words: ClassVar[str] = "an IP address or a host name, without spaces, scheme, port or path (str)"
 
     @property
     def values(self) -> str:
@@ -187,12 +187,23 @@ class Host:
 
     def check(self, owner: str, name: str, value: object) -> None:
         if not isinstance(value, str) or not self.accepts(value):
-            raise refusal(owner, name, value, self.in_words)
+            raise refusal(owner, name, value, self.in_words + self.hint(value))
 
     @staticmethod
     def accepts(text: str) -> bool:
         """Tell whether a text can be an address or a name; whether it exists is for the resolver to say."""
-        return bool(text) and not any(char.isspace() or char in "/\\" or ord(char) < 32 for char in text)
+        has_port = text.count(":") == 1
+        return bool(text) and not has_port and not any(c.isspace() or c in "/\\" or ord(c) < 32 for c in text)
+
+    @classmethod
+    def hint(cls, text: object) -> str:
+        """Render the end of a message for a URL, or a host with its port, that is given as a host."""
+        if not isinstance(text, str):
+            return ""
+        host, _, port = text.rpartition("://")[2].partition("/")[0].partition(":")
+        if not cls.accepts(host):
+            return ""
+        return f" (did you mean host {host!r} and port {port}?)" if port else f" (did you mean {host!r}?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,4 +280,5 @@ class Group:
             return
         # The type alone is shown: a dict given by mistake may hold a password.
         got = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+        got += f": write {self.config.__name__}()" if value is self.config else ""
         raise ConfigError(f"{owner}({name}=...): expected a {self.values} or None, got {got}")

@@ -331,3 +331,12 @@ def call_soon(
     except RuntimeError:
         if not loop.is_closed():
             raise
+
+
+def is_loop_running() -> bool:
+    """Tell whether an event loop runs on this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -23,7 +23,7 @@ PACKAGE = Path(cello.__file__).resolve().parent
 SPEEDUPS = PACKAGE / "_speedups"
 
 LEVELS: list[set[str]] = [
-    {"errors", "checks", "status", "types", "_version"},
+    {"errors", "checks", "places", "status", "types", "_version"},
     {"_speedups"},
     {
         *("headers", "json_codec", "negotiation", "cookies", "forms", "problems", "request", "response"),
@@ -33,6 +33,8 @@ LEVELS: list[set[str]] = [
     {
         "paths",
         "routing",
+        "signatures",
+        "hints",
         "threads",
         "lanes",
         "pieces",

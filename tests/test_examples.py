@@ -217,9 +217,8 @@ def test_a_bookshop_without_its_folder_says_so_and_ends(tmp_path: Path) -> None:
     environment = {"BOOKSHOP_DB": str(tmp_path / "nowhere" / "books.db")}
     with running_example("bookshop.py", environment=environment) as process:
         assert process.wait() == 1
-        assert process.stderr.lines[-1].endswith(
-            "in Database.migrate failed: OperationalError: unable to open database file"
-        )
+        said = "in Database.migrate failed: OperationalError: unable to open database file (examples/"
+        assert said in process.stderr.lines[-1]
 
 
 def test_production_serves_as_the_complete_example_says(certificates: Path) -> None:

@@ -149,7 +149,7 @@ def test_plain_parts_run_in_handler_threads_and_async_ones_on_the_loop(
     elif part == "after":
         app.after_request(as_kind(kind, lambda request, response: note()))
     elif part == "exception":
-        app.exception_handler(404)(as_kind(kind, lambda request, exc: note()))
+        app.exception_handler(404)(as_kind(kind, lambda request, exc: note() or "x"))
     else:
         add_middleware(app, kind, lambda request: note(), lambda request, response: response)
 
@@ -176,7 +176,7 @@ def test_plain_parts_of_a_pinned_route_run_on_the_loop(serve: Any, part: str) ->
     elif part == "after":
         app.after_request(lambda request, response: note())
     else:
-        app.exception_handler(404)(lambda request, exc: note())
+        app.exception_handler(404)(lambda request, exc: note() or "x")
 
     @app.get("/", blocking=False)
     def handle(request: Any) -> Any:

@@ -62,7 +62,10 @@ def test_coroutine_where_nothing_awaits_it_is_a_500_that_says_so(serve: Any, log
     app = App()
     app.get("/")(lambda request: (hidden(lambda: 1)(), 200))
     assert serve(app).get("/").status == 500
-    assert "coroutine 'hidden.<locals>.coroutine', which nothing awaits here" in log.text
+    assert (
+        "got the coroutine of coroutine(), which was never awaited; write `return await coroutine(...)`"
+        in log.text
+    )
 
 
 def test_pinned_handler_cannot_wait_behind_a_plain_middleware(serve: Any, log: Any) -> None:

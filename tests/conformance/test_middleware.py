@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import pytest
@@ -272,3 +273,102 @@ def test_parts_read_the_body_of_what_no_route_matches(serve: Any, kind: str, whe
     assert client.post("/nowhere", b'{"a": 1}').status == 404
     assert client.post("/nowhere", [b"[1", b"]"]).status == 404
     assert read == [{"a": 1}, [1]]
+
+
+# --- what is no answer -------------------------------------------------------------------------------------
+
+
+@LANES
+@KIND
+def test_middleware_that_returns_nothing_is_a_500_that_names_it(
+    serve: Any, log: Any, kind: str, lane: str
+) -> None:
+    app = App()
+    add_route(app, lane, lambda request: "lost")
+
+    def forgetful(request: Any, call_next: Any) -> None:
+        call_next(request)
+
+    async def forgetful_too(request: Any, call_next: Any) -> None:
+        await call_next(request)
+
+    middleware: Any = forgetful if kind == "def" else forgetful_too
+    app.use(middleware)
+    answer = serve(app).get("/")
+    assert (answer.status, "lost" in answer.text) == (500, False)
+    told = log.wait_for("GET / failed in")
+    place = f"test_middleware.py:{middleware.__code__.co_firstlineno} in {middleware.__name__}"
+    assert f"{place} returned None; return the response of call_next(request), or another" in told
+
+
+@LANES
+@KIND
+@pytest.mark.parametrize("value", [("x", "y"), HTTPError(404), HTTPError])
+def test_middleware_that_returns_no_answer_is_named(
+    serve: Any, log: Any, kind: str, lane: str, value: Any
+) -> None:
+    app = App()
+    add_route(app, lane, lambda request: "lost")
+    add_middleware(app, kind, lambda request: None, lambda request, response: value)
+    assert serve(app).get("/").status == 500
+    assert re.search(
+        r"the middleware \S*chains\.py:\d+ in \w+ returned no answer: got ", log.wait_for("GET / failed")
+    )
+
+
+@KIND
+@LANES
+@pytest.mark.parametrize("part", ["before", "after"])
+def test_a_hook_that_returns_no_answer_is_named(
+    serve: Any, log: Any, kind: str, lane: str, part: str
+) -> None:
+    app = App()
+    add_route(app, lane, lambda request: "lost")
+    if part == "before":
+        app.before_request(as_kind(kind, lambda request: request))
+    else:
+        app.after_request(as_kind(kind, lambda request, response: request))
+    assert serve(app).get("/").status == 500
+    said = rf"the {part}_request hook \S+\.py:\d+ in \S+ returned no answer: got the request as an answer"
+    assert re.search(said, log.wait_for("GET / failed"))
+
+
+@KIND
+@LANES
+def test_exception_handler_that_returns_nothing_is_a_500(serve: Any, log: Any, kind: str, lane: str) -> None:
+    def fail(request: Any) -> Any:
+        raise ValueError("the cause")
+
+    app = App()
+    add_route(app, lane, fail)
+    app.exception_handler(ValueError)(as_kind(kind, lambda request, exc: None))
+    assert serve(app).get("/").status == 500
+    told = log.wait_for("GET / failed")
+    assert re.search(r"the exception handler \S+\.py:\d+ in \S+ returned None; return the answer", told)
+
+
+@LANES
+@pytest.mark.parametrize("kind", ["none", *KINDS])
+def test_a_handler_that_returns_nothing_is_noted_once_in_debug(
+    serve: Any, log: Any, kind: str, lane: str
+) -> None:
+    app = App()
+    add_route(app, lane, lambda request: None)
+    add_route(app, lane, lambda request: Response.no_content(), "/meant")
+    app.post("/made")(lambda request: None)
+    if kind != "none":
+        add_middleware(app, kind, lambda request: None, lambda request, response: response)
+    client = serve(app, env="development")
+    for _ in range(3):
+        assert client.get("/").status == client.get("/meant").status == client.post("/made").status == 204
+    assert log.text.count("returned None") == 1
+    assert re.search(
+        r"WARNING GET / \(\S+\.py:\d+ in \S+\): the handler returned None, so the answer is 204", log.text
+    )
+
+
+def test_a_handler_that_returns_nothing_is_not_noted_in_production(serve: Any, log: Any) -> None:
+    app = App()
+    add_route(app, "loop", lambda request: None)
+    assert serve(app).get("/").status == 204
+    assert "returned None" not in log.text

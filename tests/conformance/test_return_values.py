@@ -16,7 +16,7 @@ import msgspec
 import pydantic
 import pytest
 
-from cello import App, Response
+from cello import App, HTTPError, Response
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
@@ -246,7 +246,8 @@ def test_streams_in_tuples(serve: Any, lane: str) -> None:
         ([float("-inf")], "cannot encode -inf at $[0]"),
         ({"a": "\ud800"}, "at $.a"),
         ({(1, 2): 1}, "key of type tuple"),
-        (Point, "cannot encode object of type type at $"),
+        (Point, "got the class Point as an answer; call it: Point(...)"),
+        (HTTPError(404), "got the exception HTTPError('404 Not Found') as an answer; `raise` it instead"),
     ],
     ids=lambda value: repr(value)[:40].encode("ascii", "replace").decode(),
 )

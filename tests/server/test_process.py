@@ -173,7 +173,9 @@ class TestFailures:
         with running_script(tmp_path, source + 'app.run(port=0, env="production")\n') as script:
             assert script.wait() == 1
             last = script.stderr.lines[-1]
-            assert re.search(r"^cello: the startup hook .*broken.* failed: OSError: no database$", last)
+            assert re.search(
+                r"^cello: the startup hook .*broken.* failed: OSError: no database \(app\.py:\d+\)$", last
+            )
             assert "serves on" not in script.stderr.text
             assert script.stdout.lines[0] == "startup"
 

@@ -56,7 +56,7 @@ def test_parameters_hold_only_what_was_given(line: str, parameters: dict[str, ob
 
 
 PORT = "expected an int from 0 to 65535"
-HOST = "expected an IP address or a host name, without spaces, scheme or path (str)"
+HOST = "expected an IP address or a host name, without spaces, scheme, port or path (str)"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ HOST = "expected an IP address or a host name, without spaces, scheme or path (s
         (["--workers", "0"], "--workers: expected an int from 1 to 1024, got '0'"),
         (["--workers", "2.5"], "--workers: expected an int from 1 to 1024, got '2.5'"),
         (["--host", ""], f"--host: {HOST}, got ''"),
-        (["--host", "http://x"], f"--host: {HOST}, got 'http://x'"),
+        (["--host", "http://x"], f"--host: {HOST}, got 'http://x' (did you mean 'x'?)"),
         (
             ["--env", "prod"],
             "--env: expected 'development' or 'production', got 'prod' (did you mean 'production'?)",

@@ -78,8 +78,9 @@ def test_first_failing_hook_ends_the_start_and_is_named() -> None:
     lifespan.add("startup", lambda: ran.append("never"))
     with watching_log() as log, pytest.raises(StartError) as caught:
         run(lifespan)
-    assert str(caught.value).endswith("in connect failed: OSError: refused")
-    assert "test_lifespan.py:" in str(caught.value)
+    line = connect.__code__.co_firstlineno
+    assert f"test_lifespan.py:{line} in connect failed: OSError: refused (" in str(caught.value)
+    assert str(caught.value).endswith(f"test_lifespan.py:{line + 1})")
     assert isinstance(caught.value.__cause__, OSError)
     assert ran == ["first"]
     assert "Traceback" in log.text

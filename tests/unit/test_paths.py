@@ -54,7 +54,8 @@ def wildcard(name: str) -> Segment:
         ("/caf%c3%a9", [static("café")]),
         ("/a%2Fb/c", [static("a/b"), static("c")]),
         ("/%7Bid%7D/%2A/%3F%23/100%25", [static("{id}"), static("*"), static("?#"), static("100%")]),
-        ("/a b/c:d@e;f=1,2", [static("a b"), static("c:d@e;f=1,2")]),
+        ("/a%20b/c:d@e;f=1,2", [static("a b"), static("c:d@e;f=1,2")]),
+        ("/%3Aid/:/:1/%3Cid>", [static(":id"), static(":"), static(":1"), static("<id>")]),
     ],
 )
 def test_template(template: str, segments: list[Segment]) -> None:
@@ -103,6 +104,15 @@ def test_template(template: str, segments: list[Segment]) -> None:
         ("/{path}/*", "'path' is there twice"),
         ("/{path:path}/x", "'path' takes the rest of the path"),
         ("/*path/", "'path' takes the rest of the path"),
+        (
+            "/users/:id",
+            "parameters are written {id} or {id:int}, got ':id' (a literal ':' there is written %3A)",
+        ),
+        ("/users/<int:id>", "parameters are written {id} or {id:int}, got '<int:id>' (a literal '<' there"),
+        ("/my users", "'my users' has white space in it (a space that clients send is written %20)"),
+        ("/users ", "has white space"),
+        ("/a\tb", "has white space"),
+        ("/{int:id}", "did you mean '{id:int}'?"),
         ("/100%", "literal '%' is written %25"),
         ("/%zz", "literal '%' is written %25"),
         ("/%FF", "not UTF-8"),

@@ -81,13 +81,36 @@ def test_headers_replace_and_cookies_add() -> None:
 
 
 @pytest.mark.parametrize(
-    "result", [(), (1,), (1, "2"), (1, True), (1, 200, {}, 4), ((1, 2), 200), ("a", "b", "c")]
+    "result", [(), (1,), (1, "two"), (1, True), (1, 200, {}, 4), ((1, 2), 200), ("a", "b", "c")]
 )
 def test_tuples_of_no_form_name_the_forms(result: Any) -> None:
     with pytest.raises(ResponseError) as caught:
         to_response(result)
     assert repr(result) in str(caught.value)
     assert FORMS in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("result", "hint"),
+    [
+        ((404, {"x": 1}), "the body comes first, then the status"),
+        ((201, {"x": 1}, {"X-A": "b"}), "the body comes first, then the status"),
+        (({"x": 1}, "201"), "the status is an int, without quotes"),
+    ],
+)
+def test_tuples_that_are_nearly_right_say_what_is_wrong(result: Any, hint: str) -> None:
+    with pytest.raises(ResponseError) as caught:
+        to_response(result)
+    assert str(caught.value).endswith(f": {result!r}; {hint}")
+
+
+def test_what_is_no_value_is_refused() -> None:
+    for result, said in (
+        (ValueError("x"), r"the exception ValueError\('x'\) as an answer; `raise` it"),
+        (Response, r"the class Response as an answer; call it: Response\(\.\.\.\)"),
+    ):
+        with pytest.raises(ResponseError, match=said):
+            to_response(result)
 
 
 @pytest.mark.parametrize("headers", [5, "X-A: 1", [1], [("a", "b", "c")], ["abc"]])
@@ -112,6 +135,9 @@ def test_coroutines_are_refused_and_closed() -> None:
         return 1
 
     coroutine: Any = handler()
-    with pytest.raises(ResponseError, match=r"coroutine '.*handler', which nothing awaits here"):
+    with pytest.raises(
+        ResponseError,
+        match=r"the coroutine of handler\(\), .* `return await handler\(\.\.\.\)` in an `async def`$",
+    ):
         to_response(coroutine)
     assert coroutine.cr_frame is None

@@ -55,9 +55,9 @@ def test_none_is_taken_where_it_means_something() -> None:
     setting = Setting("size", 1, "a size", Whole(range(1, 10)), none="no limit")
     setting.check("owner", None)
     setting.check("owner", 9)
-    with pytest.raises(ConfigError, match=r"^owner\(size=10\): expected an int from 1 to 9$"):
+    with pytest.raises(ConfigError, match=r"^owner\(size=10\): expected an int from 1 to 9 \("):
         setting.check("owner", 10)
-    with pytest.raises(ConfigError, match=r"^owner\(size=None\): expected an int from 1 to 9$"):
+    with pytest.raises(ConfigError, match=r"^owner\(size=None\): expected an int from 1 to 9 \("):
         dataclasses.replace(setting, none=None).check("owner", None)
 
 
@@ -86,7 +86,7 @@ async def _line(entry: object) -> str:
 def test_another_format_is_refused(value: object, hint: str) -> None:
     with pytest.raises(ConfigError) as caught:
         RunArguments(log_format=value)  # type: ignore[arg-type]
-    assert str(caught.value) == (
+    assert caught.value.message == (
         f"app.run(log_format={value!r}): expected 'auto', 'json' or 'combined', a function of a LogEntry "
         f"that returns a line, or a logging.Handler{hint}"
     )
