@@ -1,6 +1,8 @@
 """Messages between the supervisor and its processes: a JSON object a line, with descriptors where they go.
 
-Nothing here ever waits to send: what a peer does not take now is kept and sent with the next ``flush``.
+Nothing here ever waits to send: what a peer does not take now is kept, its descriptors as duplicates, and
+sent with the next ``flush``, in order. Descriptors go with their message's first byte, so that they are there
+when the message is.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import contextlib
 import json
 import os
 import socket
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +33,8 @@ class Channel:
         sock.setblocking(False)
         self._sock = sock
         self._input = b""
-        self._output = bytearray()
+        self._waiting: deque[tuple[bytes, list[int]]] = deque()
+        self._is_peer_gone = False
         self.descriptors: list[int] = []
         """What has come and was not taken yet; messages say how many are theirs."""
 
@@ -39,31 +43,49 @@ class Channel:
         return self._sock.fileno()
 
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
-        """Send a message, with descriptors at once; a peer that is dead or deaf is no error."""
-        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
-        if descriptors:
-            self._send_descriptors(line, descriptors)
-            return
-        if len(self._output) < _MOST_WAITING_BYTES:  # else the peer has not read for hours
-            self._output += line
-        self.flush()
+        """Send a message, with descriptors that stay the caller's; a peer that is dead or deaf is no error.
 
-    def _send_descriptors(self, line: bytes, descriptors: Sequence[int]) -> None:
-        self._sock.settimeout(1.0)
-        try:
-            with contextlib.suppress(OSError):
-                self._sock.sendall(self._output)
-                self._output.clear()
-                sent = socket.send_fds(self._sock, [line], list(descriptors))
-                self._sock.sendall(line[sent:])
-        finally:
-            self._sock.setblocking(False)
+        Raises OSError when the descriptors of a message that has to wait cannot be duplicated.
+        """
+        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        self.flush()
+        sent = 0 if self._waiting else self._send_now(line, descriptors)
+        if sent == len(line) or self._is_peer_gone:
+            return
+        is_begun = sent > 0  # the rest has to follow
+        if is_begun or sum(len(data) for data, _ in self._waiting) < _MOST_WAITING_BYTES:
+            kept = [] if is_begun else [os.dup(descriptor) for descriptor in descriptors]
+            self._waiting.append((line[sent:], kept))
 
     def flush(self) -> None:
         """Send what waits, as far as the peer takes it."""
-        with contextlib.suppress(OSError):
-            while self._output:
-                del self._output[: self._sock.send(self._output)]
+        while self._waiting:
+            data, descriptors = self._waiting[0]
+            sent = self._send_now(data, descriptors)
+            if not sent:
+                break
+            _close_all(descriptors)
+            if sent < len(data):
+                self._waiting[0] = (data[sent:], [])
+            else:
+                self._waiting.popleft()
+
+    def _send_now(self, data: bytes, descriptors: Sequence[int]) -> int:
+        try:
+            if descriptors:
+                return socket.send_fds(self._sock, [data], list(descriptors))
+            return self._sock.send(data)
+        except (BrokenPipeError, ConnectionResetError):
+            self._is_peer_gone = True
+            self._drop_waiting()
+        except OSError:  # it takes no more for now
+            pass
+        return 0
+
+    def _drop_waiting(self) -> None:
+        for _, descriptors in self._waiting:
+            _close_all(descriptors)
+        self._waiting.clear()
 
     def receive(self) -> list[Message]:
         """Return the messages that are there, perhaps none; raises Closed at the end of the stream."""
@@ -100,11 +122,16 @@ class Channel:
         return taken
 
     def close(self) -> None:
-        """Close the socket and the descriptors that nobody took."""
-        for descriptor in self.take(len(self.descriptors)):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        """Close the socket, and the descriptors that nobody took or that were not sent yet."""
+        _close_all(self.take(len(self.descriptors)))
+        self._drop_waiting()
         self._sock.close()
+
+
+def _close_all(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
 
 
 def make_channel() -> tuple[Channel, socket.socket]:

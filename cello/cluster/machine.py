@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from math import inf
+from operator import or_
 
 from . import events as ev
 from .events import Action, Event
 from .roster import Roster
 from .states import (
-    ABORT_SECONDS,
     ACK_SECONDS,
     ADOPT_SECONDS,
     BOOT_STOP_SECONDS,
@@ -29,6 +30,7 @@ from .states import (
     LATE_SECONDS,
     MOST_FAILED_STARTS,
     MOST_SLOTS,
+    SERVING,
     WARN_SECONDS,
     Generation,
     Phase,
@@ -49,6 +51,7 @@ class Machine(Roster):
         self.current = 0  # the generation that empty slots are filled from
         self._target: int | None = None  # the one that a reload moves to, once it is there
         self._loading: int | None = None  # the one whose leader is importing
+        self._loading_since = 0.0
         self._is_leader_lost = False
         self._leader_failure_count = 0
         self._leader_retry_at = 0.0
@@ -79,9 +82,9 @@ class Machine(Roster):
             self.slots[index] = Slot(unserved_since=self._now)
 
     def _on_leader_ready(self, event: ev.LeaderReady) -> None:
-        generation = self.generations[event.generation]
         if event.generation != self._loading:  # it was told to end while it imported
             return
+        generation = self.generations[event.generation]
         self._loading = None
         self._leader_failure_count = 0
         generation.can_fork = event.can_fork
@@ -93,16 +96,16 @@ class Machine(Roster):
             )
             self._out.append(ev.EndLeader(event.generation))
         if self.phase is Phase.RELOADING:
-            self._target = event.generation
+            self._aim_at(event.generation)
         else:
             self.current = event.generation
             self._is_leader_lost = False
 
     def _on_leader_gone(self, event: ev.LeaderGone) -> None:
-        generation = self.generations[event.generation]
-        generation.has_leader = False
-        if self.phase is Phase.STOPPING:
+        generation = self.generations.get(event.generation)
+        if generation is None or self.phase is Phase.STOPPING:
             return
+        generation.has_leader = False
         if event.generation == self._loading:
             self._loading = None
             if self.phase is Phase.RELOADING:
@@ -122,14 +125,20 @@ class Machine(Roster):
             )
 
     def _delay_leader(self, reason: str) -> None:
+        if self._is_hopeless():
+            return
         self._leader_failure_count += 1
         delay = delay_after(self._leader_failure_count + 1, self._jitter)
         self._leader_retry_at = self._now + delay
         self._log(logging.ERROR, f"no new leader ({reason}); the workers serve on, next try in {delay:.1f} s")
 
     def _on_worker_forked(self, event: ev.WorkerForked) -> None:
-        if event.worker in self.workers:
-            self.workers[event.worker].pid = event.pid
+        worker = self.workers.get(event.worker)
+        if worker is None:
+            return
+        worker.pid = event.pid
+        if worker.state is WorkerState.KILL:
+            self._out.append(ev.Kill(event.worker))  # there was no PID to send it to
 
     def _on_worker_ready(self, event: ev.WorkerReady) -> None:
         worker = self.workers.get(event.worker)
@@ -142,6 +151,7 @@ class Machine(Roster):
             self.current = self._target  # its code has been seen to come up: from now on it fills empty slots
             self._is_leader_lost = False
         slot = self.slots[worker.slot]
+        slot.failed_replacement_count = 0
         if slot.replacement == event.worker:
             old, slot.worker, slot.replacement = slot.worker, event.worker, None
             if old is not None:
@@ -149,49 +159,55 @@ class Machine(Roster):
         self._serve(slot, worker.slot)
 
     def _on_worker_gone(self, event: ev.WorkerGone) -> None:
-        worker = self.workers.pop(event.worker, None)
+        worker = self.workers.get(event.worker)
         if worker is None:
             return
+        slot = self.slots.get(worker.slot)
+        is_replacement = slot is not None and slot.replacement == event.worker
+        is_of_slot = slot is not None and event.worker in (slot.worker, slot.replacement)
+        self._leave(event.worker)
+        del self.workers[event.worker]
         if self._stop is not None:
             self._stop.missing_acks.discard(event.worker)
-        slot = self.slots.get(worker.slot)
-        is_of_slot = slot is not None and event.worker in (slot.worker, slot.replacement)
         if slot is None or not is_of_slot or self.phase is Phase.STOPPING:
-            if worker.state is not WorkerState.DRAIN or not event.is_clean:
-                self._log(logging.WARNING, f"{worker.name} ended as it drained: {event.reason}")
-            if slot is not None and slot.worker == event.worker:
-                slot.worker = None
+            self._log_end(worker, event)
+        elif self._is_hopeless():
             return
-        if not self._was_ever_ready:
-            self._failed_start_count += 1
-            if self._failed_start_count >= MOST_FAILED_STARTS:
-                self._log(logging.ERROR, f"{self._failed_start_count} workers failed to start, none ever did")
-                self._exit(1)
-                return
+        elif is_replacement:
+            self._on_replacement_failed(worker, slot, event.reason)
+        else:
+            self._on_crash(worker, slot, event.reason)
+
+    def _is_hopeless(self) -> bool:
+        """Count a failed start while none has ever succeeded; after some of them this is the end."""
+        if self._was_ever_ready:
+            return False
+        self._failed_start_count += 1
+        if self._failed_start_count < MOST_FAILED_STARTS:
+            return False
+        self._log(logging.ERROR, f"{self._failed_start_count} workers failed to start, none ever did")
+        self._exit(1)
+        return True
+
+    def _on_crash(self, worker: WorkerRecord, slot: Slot, reason: str) -> None:
         if worker.was_ready and self._now - worker.since >= HEALTHY_SECONDS:
             slot.failure_count = 0
         slot.failure_count += 1
-        if slot.replacement == event.worker:
-            slot.replacement = None
-            self._on_replacement_failed(worker, slot, event.reason)
-            return
-        slot.worker, slot.replacement = slot.replacement, None
-        if slot.unserved_since is None:
-            slot.unserved_since = self._now
         if not worker.was_ready and worker.generation == self._target:
-            self._end_reload(f"a worker of the new code failed to start ({event.reason})")
+            self._end_reload(f"a worker of the new code failed to start ({reason})")
         delay = delay_after(slot.failure_count, self._jitter)
         slot.retry_at = self._now + delay
         when = "at once" if not delay else f"in {delay:.1f} s"
         what = "ended" if worker.was_ready else "failed to start"
-        self._log(logging.ERROR, f"{worker.name} {what}: {event.reason}; the next one starts {when}")
+        self._log(logging.ERROR, f"{worker.name} {what}: {reason}; the next one starts {when}")
 
     def _on_replacement_failed(self, worker: WorkerRecord, slot: Slot, reason: str) -> None:
         if worker.generation == self._target:
             self._end_reload(f"a worker of the new code failed to start ({reason})")
             return
-        delay = delay_after(slot.failure_count + 1, self._jitter)
-        slot.retry_at = self._now + delay
+        slot.failed_replacement_count += 1
+        delay = delay_after(slot.failed_replacement_count + 1, self._jitter)
+        slot.replace_at = self._now + delay
         self._log(
             logging.ERROR,
             f"a replacement failed to start: {reason}; the old worker stays, next try in {delay:.1f} s",
@@ -205,14 +221,8 @@ class Machine(Roster):
         self._log(logging.INFO, f"{worker.name} will be replaced: {event.reason}")
 
     def _on_drain_begun(self, event: ev.DrainBegun) -> None:
-        worker = self.workers.get(event.worker)
-        if worker is None or worker.state is WorkerState.DRAIN:
-            return
-        worker.move_to(WorkerState.DRAIN, self._now)
-        slot = self.slots.get(worker.slot)
-        if slot is not None and slot.worker == event.worker:
-            slot.worker, slot.replacement = slot.replacement, None
-            slot.unserved_since = self._now
+        if event.worker in self.workers and self._note_drain(event.worker):
+            self._leave(event.worker)
 
     def _on_listeners_closed(self, event: ev.ListenersClosed) -> None:
         if self._stop is not None:
@@ -232,11 +242,18 @@ class Machine(Roster):
             self._load(number)
         else:
             self.generations[number] = Generation(can_fork=False)
-            self._target = number
+            self._aim_at(number)
+
+    def _aim_at(self, number: int) -> None:
+        """Have a reload move to a generation that is there; what failed before may be mended in it."""
+        self._target = number
+        for slot in self.slots.values():
+            slot.retry_at = slot.replace_at = self._now
 
     def _load(self, number: int) -> None:
         self.generations[number] = Generation(has_leader=True)
         self._loading = number
+        self._loading_since = self._now
         self._out.append(ev.StartLeader(number))
 
     def _on_stop_asked(self, event: ev.StopAsked) -> None:
@@ -248,8 +265,10 @@ class Machine(Roster):
         self._out.append(ev.Tell("stopping"))
         if self._loading is not None:
             self._out.append(ev.EndLeader(self._loading, at_once=True))
+            self._loading = None
         for number, worker in self.workers.items():
             if worker.state is WorkerState.BOOT:
+                self._leave(number)
                 self._drain(number, "stop")
                 worker.kill_at = self._now + BOOT_STOP_SECONDS
 
@@ -262,8 +281,12 @@ class Machine(Roster):
             self.slots[last + 1] = Slot(unserved_since=self._now)
             self._out.append(ev.OpenSlot(last + 1))
         elif event.change < 0 and len(self.slots) > 1:
+            if self._serves_alone(last):
+                self._log(logging.WARNING, "the number of processes stays: no other worker serves just now")
+                return
             slot = self.slots.pop(last)
             self._out.append(ev.CloseSlot(last))
+            self._release(slot, last)
             for number in (slot.worker, slot.replacement):
                 if number is not None:
                     self._drain(number, "stop")
@@ -277,42 +300,43 @@ class Machine(Roster):
             self._resumed_at = now  # suspended, or starved: so were the workers
         self._last_tick = now
         for number, worker in self.workers.items():
-            if worker.state in (WorkerState.READY, WorkerState.STALLED):
-                last = max(event.beats.get(number, 0.0), self._resumed_at)
-                if worker.state is WorkerState.READY:
-                    last = max(last, worker.since)
-                self._judge_silence(number, worker, now - last)
-            elif worker.state is WorkerState.ABRT and now - worker.since >= ABORT_SECONDS:
-                self._kill(number, worker)
-            elif worker.state is WorkerState.BOOT and now - worker.since >= self.settings.boot_seconds:
-                limit = self.settings.boot_seconds
-                self._log(logging.ERROR, f"{worker.name} was not ready within {limit:.0f} s: killed")
-                self._out.append(ev.DumpStacks(number))
-                self._kill(number, worker)
+            if worker.state in SERVING:
+                self._judge_silence(number, worker, max(event.beats.get(number, 0.0), worker.since))
+            elif worker.state is WorkerState.BOOT:
+                self._judge_boot(number, worker)
             elif worker.kill_at is not None and now >= worker.kill_at:
-                worker.kill_at = None
                 self._kill(number, worker)
         for slot in self.slots.values():
             if slot.worker is not None and slot.failure_count:
                 worker = self.workers[slot.worker]
                 if worker.state is WorkerState.READY and now - worker.since >= HEALTHY_SECONDS:
                     slot.failure_count = 0
+        self._judge_loading()
 
-    def _judge_silence(self, number: int, worker: WorkerRecord, silent: float) -> None:
-        slot = self.slots.get(worker.slot)
-        is_serving = slot is not None and slot.worker == number
+    def _judge_boot(self, number: int, worker: WorkerRecord) -> None:
+        limit = self.settings.boot_seconds
+        if self._now - max(worker.since, self._resumed_at) >= limit:
+            self._log(logging.ERROR, f"{worker.name} was not ready within {limit:.0f} s: aborted")
+            self._abort(number, worker)
+
+    def _judge_loading(self) -> None:
+        limit = self.settings.boot_seconds
+        if self._loading is None or self._now - max(self._loading_since, self._resumed_at) < limit:
+            return
+        self._log(logging.ERROR, f"the program was not loaded within {limit:.0f} s: its process is killed")
+        self._out.append(ev.EndLeader(self._loading, at_once=True))
+        self._loading_since = inf  # until it is gone
+
+    def _judge_silence(self, number: int, worker: WorkerRecord, beat: float) -> None:
+        silent = self._now - max(beat, self._resumed_at)
         if silent < ADOPT_SECONDS:
-            if worker.state is WorkerState.STALLED:
-                worker.state = WorkerState.READY
-                if worker.has_warned:
-                    self._log(logging.WARNING, f"{worker.name}: its event loop runs again")
-                worker.has_warned = False
-                if is_serving and slot is not None:
-                    self._serve(slot, worker.slot)
+            if worker.state is WorkerState.STALLED and self._now - beat < ADOPT_SECONDS:
+                self._wake(number, worker)
             return
         if worker.state is WorkerState.READY:
             worker.state = WorkerState.STALLED
-            if is_serving and slot is not None:
+            slot = self.slots.get(worker.slot)
+            if slot is not None and slot.worker == number:
                 slot.unserved_since = self._now - silent
         if silent >= WARN_SECONDS and not worker.has_warned:
             worker.has_warned = True
@@ -321,8 +345,7 @@ class Machine(Roster):
         limit = self.settings.hang_seconds
         if limit is not None and silent >= limit:
             self._log(logging.ERROR, f"{worker.name} hangs, for {silent:.1f} s now: aborted")
-            self._out.append(ev.Abort(number))
-            worker.move_to(WorkerState.ABRT, self._now)
+            self._abort(number, worker)
 
     # --- what follows from the state ---
 
@@ -340,7 +363,7 @@ class Machine(Roster):
             self._adopt()
 
     def _advance_phase(self) -> None:
-        if self.phase is Phase.STARTING and all(self._is_up(slot) for slot in self.slots.values()):
+        if self.phase is Phase.STARTING and self._has_started():
             self.phase = Phase.RUNNING
             self._out.append(ev.Tell("ready"))
         if self.phase is Phase.RELOADING and self._target is not None:
@@ -351,6 +374,12 @@ class Machine(Roster):
         if self.phase is Phase.RUNNING and self._has_reload_waiting and self._loading is None:
             self._has_reload_waiting = False
             self._on_reload_asked(ev.ReloadAsked("asked for while another reload ran"))
+
+    def _has_started(self) -> bool:
+        """Tell whether every slot is up, but for those that fail again and again while others serve."""
+        up = [self._is_up(slot) for slot in self.slots.values()]
+        is_failing = [slot.failure_count >= MOST_FAILED_STARTS for slot in self.slots.values()]
+        return any(up) and all(map(or_, up, is_failing))
 
     def _end_reload(self, failure: str | None) -> None:
         """End a reload, well or with a failure in words; leaders that nobody needs any more end too."""
@@ -364,6 +393,7 @@ class Machine(Roster):
                 else "the old workers serve on"
             )
             self._log(logging.ERROR, f"reload failed: {failure}; {told}, and the next reload may mend it")
+            self._drop_replacements()
         self.phase = Phase.RUNNING
         self._target = None
         self._out.append(ev.Tell("ready"))
@@ -372,29 +402,39 @@ class Machine(Roster):
                 self._out.append(ev.EndLeader(number, at_once=number == self._loading))
         self._loading = None
 
+    def _drop_replacements(self) -> None:
+        """After a failed reload: none of its workers has come up, and none shall take a place yet."""
+        if self._target in (None, self.current):
+            return
+        for slot in self.slots.values():
+            number = slot.replacement
+            if number is not None and self.workers[number].generation == self._target:
+                self._leave(number)
+                self._drain(number, "replaced")
+
     def _load_leader(self) -> None:
         is_needed = self._is_leader_lost and self._loading is None and self.phase is not Phase.RELOADING
         if is_needed and self._now >= self._leader_retry_at:
             self._load(max(self.generations) + 1)
 
     def _fill_slots(self) -> None:
-        source = self.current
-        if self._is_leader_lost:
-            if self._target is None:
-                return  # until there is a leader again; siblings serve what is empty
-            source = self._target
         for index, slot in self.slots.items():
-            if slot.worker is None and self._now >= slot.retry_at:
-                slot.worker = self._start(index, source)
+            if slot.worker is not None or self._now < slot.retry_at:
+                continue
+            # A reload's new code fills what the code before cannot fill: perhaps this is what it mends.
+            if self._target is not None and (self._is_leader_lost or slot.failure_count > 1):
+                slot.worker = self._start(index, self._target)
+            elif not self._is_leader_lost:  # else siblings serve what is empty, until there is one again
+                slot.worker = self._start(index, self.current)
 
     def _replace(self) -> None:
         if any(slot.replacement is not None for slot in self.slots.values()):
             return
         for index, slot in self.slots.items():
-            if slot.worker is None or self._now < slot.retry_at:
+            if slot.worker is None or self._now < slot.replace_at:
                 continue
             worker = self.workers[slot.worker]
-            if worker.state not in (WorkerState.READY, WorkerState.STALLED):
+            if worker.state not in SERVING:
                 continue
             if self._target is not None and worker.generation != self._target:
                 slot.replacement = self._start(index, self._target)
@@ -415,25 +455,13 @@ class Machine(Roster):
             self._out.append(ev.StopListening())
             if self.settings.has_own_listeners:
                 self._adopt(patience=0)  # else who waits at a slot that is just empty would be reset
-                self._ask_to_close(stop)
+            self._ask_to_close(stop)
         is_acknowledged = not stop.missing_acks or self._now >= stop.ack_deadline
         if stop.is_closing and not stop.is_draining and is_acknowledged:
             stop.is_draining = True
             for number, worker in self.workers.items():
-                if worker.state in (WorkerState.READY, WorkerState.STALLED):
+                if worker.state in SERVING:
                     self._drain(number, "stop")
-
-    def _ask_to_close(self, stop: Stop) -> None:
-        """Leave each slot's listeners to one worker, which empties their queues."""
-        for number, worker in self.workers.items():
-            if worker.state not in (WorkerState.READY, WorkerState.STALLED):
-                continue
-            owned = tuple(
-                index for index, slot in self.slots.items() if number in (slot.worker, slot.adopter)
-            )
-            self._out.append(ev.CloseListeners(number, owned))
-            if worker.state is WorkerState.READY:
-                stop.missing_acks.add(number)
 
 
 _HANDLERS: dict[type, Callable[..., None]] = {

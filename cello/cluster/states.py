@@ -31,6 +31,10 @@ class WorkerState(enum.Enum):
     KILL = "kill"
 
 
+LIVING = (WorkerState.BOOT, WorkerState.READY, WorkerState.STALLED)  # not told to end yet
+SERVING = (WorkerState.READY, WorkerState.STALLED)
+
+
 class Phase(enum.Enum):
     """What the whole cluster is at."""
 
@@ -89,7 +93,9 @@ class Slot:
     replacement: int | None = None
     adopter: int | None = None
     failure_count: int = 0
-    retry_at: float = 0.0
+    retry_at: float = 0.0  # from when on it may be filled, if it is empty
+    failed_replacement_count: int = 0
+    replace_at: float = 0.0  # from when on its worker may be replaced
 
 
 @dataclass(slots=True)
