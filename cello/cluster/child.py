@@ -174,6 +174,7 @@ class _Child:
         if self._is_draining:
             return
         self._is_draining = True
+        self._close_foreign(but=[self._seat.slot])  # or who waits there would wait for this process's end
         if not self._is_ready:
             assert self._main is not None
             self._main.cancel()

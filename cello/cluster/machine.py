@@ -265,9 +265,11 @@ class Machine(Roster):
         self._out.append(ev.Tell("stopping"))
         if self._loading is not None:
             self._out.append(ev.EndLeader(self._loading, at_once=True))
+            self._stop.leader = self._loading
             self._loading = None
         for number, worker in self.workers.items():
             if worker.state is WorkerState.BOOT:
+                self._stop.booting.add(number)
                 self._leave(number)
                 self._drain(number, "stop")
                 worker.kill_at = self._now + BOOT_STOP_SECONDS
@@ -449,7 +451,7 @@ class Machine(Roster):
         if not self.workers:
             self._exit(0)
             return
-        if not stop.is_closing and self._now >= stop.close_at:
+        if not stop.is_closing and self._now >= stop.close_at and not self._is_held_up(stop):
             stop.is_closing = True
             stop.ack_deadline = self._now + ACK_SECONDS
             self._out.append(ev.StopListening())
@@ -462,6 +464,17 @@ class Machine(Roster):
             for number, worker in self.workers.items():
                 if worker.state in SERVING:
                     self._drain(number, "stop")
+
+    def _is_held_up(self, stop: Stop) -> bool:
+        """Tell whether a process that only starts is still there.
+
+        It has the listeners and cannot be asked to close them: whom the kernel lets in meanwhile would be
+        reset when it ends.
+        """
+        if self._now >= stop.close_at + BOOT_STOP_SECONDS + ACK_SECONDS:
+            return False
+        is_importing = stop.leader is not None and self.generations[stop.leader].has_leader
+        return is_importing or not stop.booting.isdisjoint(self.workers)
 
 
 _HANDLERS: dict[type, Callable[..., None]] = {

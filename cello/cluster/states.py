@@ -115,6 +115,8 @@ class Stop:
     is_draining: bool = False
     ack_deadline: float = 0.0
     missing_acks: set[int] = field(default_factory=set)
+    booting: set[int] = field(default_factory=set)  # workers that were, as the stop was asked for
+    leader: int | None = None  # the generation whose leader was importing
 
 
 def delay_after(failure_count: int, jitter: Callable[[], float]) -> float:

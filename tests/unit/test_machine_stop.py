@@ -77,16 +77,24 @@ def test_an_adopted_slot_is_emptied_by_its_adopter() -> None:
 def test_a_slot_whose_worker_boots_is_emptied_by_a_sibling() -> None:
     bench = Bench.up(2)
     bench.gone(1)
-    asked = stop(bench)
-    assert asked == [
-        ev.Tell("stopping"),
-        ev.Drain(3, "stop"),
-        ev.StopListening(),
-        ev.Adopt(2, 0),
-        ev.CloseListeners(2, (0, 1)),
-    ]
+    assert stop(bench) == [ev.Tell("stopping"), ev.Drain(3, "stop")]
     assert bench.ready(3) == []
     assert bench.seconds_until(ev.Kill, 1) == pytest.approx(0.3, abs=0.11)
+    assert bench.gone(3)[-3:] == [ev.StopListening(), ev.Adopt(2, 0), ev.CloseListeners(2, (0, 1))]
+
+
+def test_who_boots_for_ever_holds_no_stop_up() -> None:
+    bench = Bench.up(2)
+    bench.gone(1)
+    stop(bench)
+    assert bench.seconds_until(ev.StopListening, 2) == pytest.approx(0.8, abs=0.11)
+
+
+def test_a_leader_that_imports_ends_before_the_listeners_close() -> None:
+    bench = Bench.up(2)
+    bench.step(ev.ReloadAsked("SIGHUP"))
+    assert stop(bench) == [ev.Tell("stopping"), ev.EndLeader(2, at_once=True)]
+    assert of(ev.StopListening, bench.step(ev.LeaderGone(2, "killed by SIGKILL")))
 
 
 def test_a_worker_that_crashes_during_the_delay_is_adopted_not_followed() -> None:
@@ -109,8 +117,8 @@ def test_a_crash_as_the_listeners_close_is_not_adopted() -> None:
 def test_who_is_replaced_just_now_serves_on_and_its_replacement_goes() -> None:
     bench = Bench.up(2)
     bench.step(ev.ReplaceAsked(1, "SIGTERM"))
-    asked = stop(bench)
-    assert ev.Drain(3, "stop") in asked
+    assert ev.Drain(3, "stop") in stop(bench)
+    asked = bench.ended(3)
     assert of(ev.CloseListeners, asked) == [ev.CloseListeners(1, (0,)), ev.CloseListeners(2, (1,))]
     assert not of(ev.Adopt, asked)
 
@@ -132,10 +140,8 @@ def test_who_drains_already_gives_its_listeners_up_too() -> None:
 def test_with_shared_listeners_everyone_closes_and_empties_them() -> None:
     bench = Bench.up(2, has_own_listeners=False)
     bench.gone(1)
-    asked = stop(bench)
-    assert asked == [
-        ev.Tell("stopping"),
-        ev.Drain(3, "stop"),
+    assert stop(bench) == [ev.Tell("stopping"), ev.Drain(3, "stop")]
+    assert bench.ended(3) == [
         ev.StopListening(),
         ev.CloseListeners(2, (1,)),
     ]
