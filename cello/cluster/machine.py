@@ -103,9 +103,11 @@ class Machine(Roster):
 
     def _on_leader_gone(self, event: ev.LeaderGone) -> None:
         generation = self.generations.get(event.generation)
-        if generation is None or self.phase is Phase.STOPPING:
+        if generation is None:
             return
         generation.has_leader = False
+        if self.phase is Phase.STOPPING:
+            return
         if event.generation == self._loading:
             self._loading = None
             if self.phase is Phase.RELOADING:
