@@ -21,6 +21,7 @@ logger = logging.getLogger("cello")
 
 OVERFLOW_COUNT = 20  # connections above the cap that are there to be told 503
 IDLE_BATCH = 64
+TELL_SECONDS = 10.0
 
 
 def make_service(
@@ -65,6 +66,9 @@ class Gate:
         self._cap = cap
         self._shared_cap = cap
         self._board: Any = None
+        self._closed_count = 0
+        self._turned_away_count = 0
+        self._tell_at = 0.0
         self._when_first = when_first
         self._when_empty = when_empty
         self._idle: list[tuple[float, Any]] = []
@@ -105,8 +109,7 @@ class Gate:
             idle = self._find_idle(None)
             if idle is None:
                 return
-            note(idle, "closed to make room in another process: max_connections is reached")
-            idle.abort()
+            self._close(idle)
 
     def admit(self, connection: Any) -> None:
         """Take a new connection in, or make room for it, or turn it away."""
@@ -121,14 +124,15 @@ class Gate:
             return
         idle = self._find_idle(connection)
         if idle is not None:
-            note(idle, "closed to make room: max_connections is reached")
-            idle.abort()
+            self._close(idle)
         elif self._has_less_than_its_share():
             return  # a sibling has more, and makes room with its next ``trim``
-        elif excess > OVERFLOW_COUNT:
-            connection.abort()
         else:
-            connection.turn_away("the server is at max_connections")
+            self._turned_away_count += 1
+            if excess > OVERFLOW_COUNT:
+                connection.abort()
+            else:
+                connection.turn_away("the server is at max_connections")
 
     def make_room(self) -> bool:
         """Tell whether a TLS handshake may begin: at the cap, only when something idle makes room."""
@@ -138,9 +142,26 @@ class Gate:
         idle = self._find_idle(None)
         if idle is None:
             return excess <= OVERFLOW_COUNT or self._has_less_than_its_share()
-        note(idle, "closed to make room: max_connections is reached")
-        idle.abort()
+        self._close(idle)
         return True
+
+    def _close(self, idle: Any) -> None:
+        self._closed_count += 1
+        idle.abort()
+
+    def tell(self, *, at_end: bool = False) -> None:
+        """Log what the cap has cost, at most once in TELL_SECONDS: a flood is no reason to flood the log."""
+        now = self._service.now
+        if not (self._closed_count or self._turned_away_count) or (now < self._tell_at and not at_end):
+            return
+        logger.warning(
+            "the limit of %d connections is reached: %d idle ones were closed to make room, %d new ones refused",
+            min(self._cap, self._shared_cap),
+            self._closed_count,
+            self._turned_away_count,
+        )
+        self._closed_count = self._turned_away_count = 0
+        self._tell_at = now + TELL_SECONDS
 
     def released(self, connection: Any) -> None:
         """A connection has gone."""
@@ -148,6 +169,7 @@ class Gate:
             self._board.set_connections(len(self._service.connections))
         if not self._service.connections:
             self._idle.clear()
+            self.tell(at_end=True)
             self._when_empty()
 
     def _find_idle(self, newcomer: Any) -> Any:

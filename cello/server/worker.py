@@ -201,6 +201,7 @@ class Worker:
         clock.tick()
         if self._watchdog is not None:
             self._watchdog.beat()
+        self._gate.tell()
         if self.log is not None:
             self.log.flush()
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from cello._speedups import ReaderSettings, Service
-from cello.server.h1 import IDLE_BATCH, OVERFLOW_COUNT, Gate, H1Clock
+from cello.server.h1 import IDLE_BATCH, OVERFLOW_COUNT, TELL_SECONDS, Gate, H1Clock
 
 CAP = 3
 
@@ -122,12 +121,108 @@ class TestAdmission:
         house.admit(newcomer)
         assert newcomer.fate == ""
 
-    def test_who_has_made_room_is_logged(self, house: House, caplog: pytest.LogCaptureFixture) -> None:
-        caplog.set_level(logging.INFO, "cello")
+    def test_what_the_cap_costs_is_told_in_numbers_and_seldom(
+        self, house: House, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        house.gate.tell()
+        assert caplog.messages == []
         house.admit(*idle([1.0, 2.0, 3.0]), Connection())
-        assert caplog.messages == [
-            "192.0.2.7:50000 no request: closed to make room: max_connections is reached"
-        ]
+        house.gate.tell()
+        told = (
+            "max_connections=3 is reached: {} idle connections were closed to make room, {} new ones refused"
+        )
+        assert caplog.messages == [told.format(1, 0)]
+        house.admit(*busy(OVERFLOW_COUNT + 5))
+        house.service.now += TELL_SECONDS - 0.1
+        house.gate.tell()
+        assert len(caplog.messages) == 1
+        house.service.now += 0.2
+        house.gate.tell()
+        house.gate.tell()
+        assert caplog.messages[1:] == [told.format(2, OVERFLOW_COUNT + 3)]
+
+    def test_the_last_to_go_has_the_rest_told(self, house: House, caplog: pytest.LogCaptureFixture) -> None:
+        connections = [*idle([1.0, 2.0, 3.0]), Connection()]
+        house.admit(*connections)
+        house.gate.tell()
+        house.admit(Connection())
+        for connection in list(house.service.connections):
+            house.lose(connection)
+        assert len(caplog.messages) == 2
+
+
+class Board:
+    """What siblings have; the numbers are set by tests."""
+
+    def __init__(self, others: int, processes: int) -> None:
+        self.count = 0
+        self._others = others
+        self._processes = processes
+
+    def set_connections(self, count: int) -> None:
+        self.count = count
+
+    def others(self) -> int:
+        return self._others
+
+    def process_count(self) -> int:
+        return self._processes
+
+
+class TestCluster:
+    """One cap for all processes: 10 connections over two of them, 5 of which are this one's share."""
+
+    @pytest.fixture
+    def big(self) -> House:
+        return House(cap=100)
+
+    def test_siblings_count(self, big: House) -> None:
+        board = Board(others=7, processes=2)
+        big.gate.join(board, 10)
+        connections = idle([1.0, 2.0, 3.0])
+        big.admit(*connections)
+        assert board.count == 3
+        assert fates(connections) == [""] * 3
+        big.admit(Connection())
+        assert fates(connections) == ["aborted", "", ""]
+
+    def test_below_its_share_it_admits_and_leaves_making_room_to_siblings(self, big: House) -> None:
+        big.gate.join(Board(others=10, processes=2), 10)
+        connections = busy(5)
+        big.admit(*connections)
+        assert fates(connections) == [""] * 5
+        newcomer = Connection()
+        big.admit(newcomer)
+        assert newcomer.fate == "turned away"
+
+    def test_above_its_share_it_makes_room_for_siblings(self, big: House) -> None:
+        board = Board(others=0, processes=2)
+        big.gate.join(board, 10)
+        connections = idle(float(number) for number in range(8))
+        big.admit(*connections)
+        big.gate.trim()
+        assert fates(connections) == [""] * 8
+        board._others = 4  # two more than there is room for
+        big.gate.trim()
+        assert fates(connections) == ["aborted"] * 2 + [""] * 6
+
+    def test_its_share_is_never_trimmed(self, big: House) -> None:
+        board = Board(others=0, processes=2)
+        big.gate.join(board, 10)
+        connections = idle(float(number) for number in range(6))
+        big.admit(*connections)
+        board._others = 20
+        big.gate.trim()
+        assert fates(connections).count("aborted") == 1
+
+    def test_this_process_has_a_cap_of_its_own_as_well(self) -> None:
+        house = House(cap=CAP)
+        house.gate.join(Board(others=0, processes=2), 1000)
+        connections = busy(CAP)
+        house.admit(*connections)
+        newcomer = Connection()
+        house.admit(newcomer)
+        assert newcomer.fate == "turned away"
 
 
 class TestIdleOrder:
