@@ -155,7 +155,7 @@ class Gate:
         if not (self._closed_count or self._turned_away_count) or (now < self._tell_at and not at_end):
             return
         logger.warning(
-            "the limit of %d connections is reached: %d idle ones were closed to make room, %d new ones refused",
+            "the limit of %d connections is reached: %d idle ones closed to make room, %d new ones refused",
             min(self._cap, self._shared_cap),
             self._closed_count,
             self._turned_away_count,

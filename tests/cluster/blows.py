@@ -340,7 +340,7 @@ def survive_flood(cluster: Cluster, cap: int) -> Figures:
             client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             served += client.recv(4096).startswith(b"HTTP/1.1 200")
     assert served == 20
-    assert len(cluster.stderr.lines) <= 4, cluster.stderr.text  # one that it serves, one a process of the cap
+    assert len(cluster.stderr.lines) <= 6, cluster.stderr.text  # two a process, and that it serves
     cpu, lines, began = cluster.tree_cpu_seconds(), len(cluster.stderr.lines), time.monotonic()
     time.sleep(2)
     seconds = time.monotonic() - began

@@ -450,4 +450,4 @@ def test_the_log_says_who_made_room(bench: Bench) -> None:
     ):
         assert newcomer.ask("/").status == 200
         assert idle.ends_silently()
-        assert "max_connections=" in log.wait_for("idle connections were closed to make room")
+        assert "the limit of 1 connections" in log.wait_for("idle ones closed to make room")

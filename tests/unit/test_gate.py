@@ -128,9 +128,7 @@ class TestAdmission:
         assert caplog.messages == []
         house.admit(*idle([1.0, 2.0, 3.0]), Connection())
         house.gate.tell()
-        told = (
-            "max_connections=3 is reached: {} idle connections were closed to make room, {} new ones refused"
-        )
+        told = "the limit of 3 connections is reached: {} idle ones closed to make room, {} new ones refused"
         assert caplog.messages == [told.format(1, 0)]
         house.admit(*busy(OVERFLOW_COUNT + 5))
         house.service.now += TELL_SECONDS - 0.1
