@@ -17,8 +17,10 @@ from typing import Any, Literal
 from .checks import named_fields, refusal
 from .errors import ConfigError
 from .settings import (
+    Account,
     Choice,
     Duration,
+    FilePath,
     Group,
     Host,
     Password,
@@ -34,9 +36,11 @@ from .types import LogFormat
 
 ENVIRONMENTS = ("development", "production")
 LOG_FORMATS = ("auto", "json", "combined")
+KUBERNETES_DELAY_SECONDS = 5.0
 _STRATEGIES = ("auto", "fork", "spawn")
 
 _PORTS = range(65536)
+_FDS = range(2**31)
 _WORKERS = range(1, 1025)
 _PROCESSES = range(1, 1025)
 _COUNTS = range(1, 2**31)
@@ -136,6 +140,7 @@ class ClusterConfig:
 
     A worker that has reached ``max_requests``, ``max_rss`` or ``max_lifetime`` is replaced, some of them up
     to 10% sooner, so that not all are at once. The replacement serves before the old worker begins to finish.
+    ``graceful_timeout`` and ``shutdown_delay`` hold for one process, too.
     """
 
     processes: int | Literal["auto"] = field(
@@ -172,7 +177,7 @@ class ClusterConfig:
         default=None,
         kw_only=True,
         metadata=described(
-            "to go on serving after a SIGTERM, while /-/ready says that it is not ready",
+            "to go on serving after a SIGTERM, while the readiness check says no",
             Duration(", 0, or None", or_zero=True),
             none="5 under Kubernetes, else 0",
         ),
@@ -341,6 +346,35 @@ class RunArguments:
     reload_excludes: Sequence[str] = field(
         default=(), metadata=described("names of files and folders that reload leaves out", Texts("patterns"))
     )
+    uds: Path | None = field(
+        default=None,
+        metadata=described(
+            "unix domain socket to listen on, in place of a host and port",
+            FilePath("a unix domain socket"),
+            none="a host and port",
+        ),
+    )
+    fd: int | None = field(
+        default=None,
+        metadata=described(
+            "descriptor of an inherited listening socket to serve on",
+            Whole(_FDS),
+            none="the server opens its own",
+        ),
+    )
+    pid_file: Path | None = field(
+        default=None,
+        metadata=described("file for the process's number", FilePath("a PID file"), none="no file"),
+    )
+    user: str | int | None = field(
+        default=None,
+        metadata=described(
+            "user to run as, once the sockets are open", Account("user"), none="whoever starts it"
+        ),
+    )
+    group: str | int | None = field(
+        default=None, metadata=described("group to run as", Account("group"), none="the user's own")
+    )
 
     def __post_init__(self) -> None:
         check_settings("app.run", self)
@@ -370,6 +404,11 @@ class RunOptions:
     reload_dirs: tuple[Path, ...] = ()
     reload_includes: tuple[str, ...] = ()
     reload_excludes: tuple[str, ...] = ()
+    uds: Path | None = None
+    fd: int | None = None
+    pid_file: Path | None = None
+    user: str | int | None = None
+    group: str | int | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -383,6 +422,17 @@ class RunOptions:
         processes = 1 if self.cluster is None else self.cluster.processes
         assert isinstance(processes, int), "resolve_options() makes a number of 'auto'"
         return processes
+
+
+def shutdown_delay_seconds(cluster: ClusterConfig, environment: Mapping[str, str]) -> float:
+    """Return how long requests are taken after SIGTERM.
+
+    Kubernetes takes a pod out of its services while it sends the signal, and some seconds pass until all its
+    nodes know.
+    """
+    if cluster.shutdown_delay is not None:
+        return cluster.shutdown_delay
+    return KUBERNETES_DELAY_SECONDS if "KUBERNETES_SERVICE_HOST" in environment else 0.0
 
 
 def count_cpus() -> int:
@@ -405,8 +455,10 @@ def resolve_options(
     ``overrides`` maps names of parameters to values and wins; ``enable_logging`` says that the application
     asked for request logging. Raises ConfigError for values that do not go together.
     """
-    given = replace(arguments, **(overrides or {}))
+    given = _laid_over(arguments, overrides or {})
     _check_tls_is_there(given)
+    if given.group is not None and given.user is None:
+        raise ConfigError(f"group={given.group!r} without user: give the user to run as, too")
     env = given.env or ENVIRONMENTS[0]
     is_development = env == "development"
     warnings = []
@@ -431,6 +483,11 @@ def resolve_options(
         reload_dirs=tuple(given.reload_dirs),
         reload_includes=tuple(given.reload_includes),
         reload_excludes=tuple(given.reload_excludes),
+        uds=given.uds,
+        fd=given.fd,
+        pid_file=given.pid_file,
+        user=given.user,
+        group=given.group,
         warnings=tuple(warnings),
     )
 
@@ -461,6 +518,35 @@ def check_one_process(options: RunOptions, who: str) -> None:
         raise ConfigError(f"{asked}: {who} serves in this very process; app.run() can start others")
 
 
+def _laid_over(arguments: RunArguments, overrides: Mapping[str, Any]) -> RunArguments:
+    """Return the arguments with what the command line says; refuses two places to listen on at once.
+
+    A place that the command line names displaces whichever run() was given.
+    """
+    if any(name in overrides for name in _PLACE_DEFAULTS):
+        _check_one_place({name: overrides[name] for name in _PLACE_DEFAULTS if name in overrides})
+        is_tcp = "host" in overrides or "port" in overrides
+        displaced = ("uds", "fd") if is_tcp else tuple(_PLACE_DEFAULTS)
+        overrides = {**{name: _PLACE_DEFAULTS[name] for name in displaced}, **overrides}
+    else:
+        given = {name: getattr(arguments, name) for name in _PLACE_DEFAULTS}
+        _check_one_place({name: value for name, value in given.items() if value != _PLACE_DEFAULTS[name]})
+    return replace(arguments, **overrides)
+
+
+_PLACE_DEFAULTS: dict[str, Any] = {
+    name: RunArguments.__dataclass_fields__[name].default for name in ("host", "port", "uds", "fd")
+}
+
+
+def _check_one_place(given: Mapping[str, Any]) -> None:
+    """Refuse more than one place to listen on; host and port are one."""
+    names = [name for name in ("uds", "fd", "host", "port") if name in given]
+    if len(names) > 1 and names[0] in ("uds", "fd"):
+        one, other = (f"{name}={given[name]!r}" for name in names[:2])
+        raise ConfigError(f"{one} and {other} exclude each other: the server listens in one place")
+
+
 def _check_tls_is_there(given: RunArguments) -> None:
     if given.tls is not None:
         return
@@ -479,6 +565,11 @@ def refuse_unbuilt(options: RunOptions) -> RunOptions:
     the options as they are served.
     """
     missing = "is not built yet in this version of Cello"
+    for name in ("uds", "fd", "pid_file", "user") if options.is_supervised else ():
+        if getattr(options, name) is not None:
+            raise ConfigError(
+                f"{name}={getattr(options, name)!r} with a supervisor {missing}: serve with one process"
+            )
     warnings = list(options.warnings)
     http2, http3 = options.http2, options.http3
     if http2 is not None and http2.enabled:

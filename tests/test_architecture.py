@@ -39,6 +39,7 @@ LEVELS: list[set[str]] = [
         "lanes",
         "pieces",
         "debug_page",
+        "health",
         "middleware",
         "middlewares",
         "lifespan",
