@@ -62,16 +62,6 @@ def check_int(owner: str, name: str, value: object, allowed: range, unit: str = 
         raise refusal(owner, name, value, in_words(allowed) + unit + _without_quotes(value))
 
 
-def check_delay(owner: str, name: str, value: object, way_out: str = "") -> None:
-    """Check that a parameter is a time in seconds or 0; ``way_out`` is for the message.
-
-    Raises ConfigError.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST_SECONDS:
-        expected = f"a number of seconds from 0 to {_MOST_SECONDS}{way_out}"
-        raise refusal(owner, name, value, expected)
-
-
 def check_seconds(owner: str, name: str, value: object, way_out: str = "") -> None:
     """Check that a parameter is a time in seconds; ``way_out`` is for the message. Raises ConfigError."""
     # The comparison is False for NaN, and refuses infinity.
