@@ -25,9 +25,6 @@ from .config import (
     RunOptions,
     TimeoutConfig,
     TlsConfig,
-    check_one_process,
-    refuse_unbuilt,
-    resolve_options,
 )
 from .dispatch import build
 from .errors import ConfigError, RouteError, StartError
@@ -37,6 +34,7 @@ from .logs import configure_logging, warn_of_import
 from .middleware import Parts
 from .middlewares.compression import Compressor, check_min_size
 from .middlewares.cors import Cors, Origin
+from .options import check_one_process, refuse_unbuilt, resolve_options
 from .routing import Route, RouteTable, is_async, place_of
 from .signatures import check_handler, check_lifespan, check_options, check_part, check_path
 from .threads import HandlerPool, is_loop_running

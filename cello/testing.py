@@ -22,9 +22,10 @@ from typing import Any, Self
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from ._speedups import AnswerStream, is_authority, is_target_path, make_request
-from .config import LimitsConfig, RunArguments, RunOptions, TimeoutConfig, check_one_process, resolve_options
+from .config import LimitsConfig, RunArguments, RunOptions, TimeoutConfig
 from .errors import CelloError
 from .headers import Headers
+from .options import check_one_process, resolve_options
 from .server.worker import Worker, finish, new_event_loop
 from .threads import HandlerPool
 from .types import Fields

@@ -45,7 +45,7 @@ LEVELS: list[set[str]] = [
         "lifespan",
         "dispatch",
     },
-    {"settings", "config"},
+    {"settings", "config", "options"},
     {"server"},
     {"testing"},
     {"cluster"},

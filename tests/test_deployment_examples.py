@@ -19,7 +19,8 @@ import pytest
 
 from cello import App
 from cello.cli import parse_overrides
-from cello.config import KUBERNETES_DELAY_SECONDS, ClusterConfig
+from cello.config import ClusterConfig
+from cello.options import KUBERNETES_DELAY_SECONDS
 from tests.kit.process import PATIENCE_SECONDS, ROOT, Process
 from tests.kit.raw import Stopwatch, connected, connected_at
 

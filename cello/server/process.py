@@ -16,7 +16,8 @@ import os
 import socket
 from collections.abc import Iterator
 
-from ..config import ClusterConfig, RunOptions, shutdown_delay_seconds
+from ..config import ClusterConfig, RunOptions
+from ..options import shutdown_delay_seconds
 from .pid_file import PidFile
 from .privileges import Identity, become, can_remove, check_readable, find_identity
 from .signals import Reactions, handling_signals

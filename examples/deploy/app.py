@@ -2,7 +2,8 @@
 
     python app.py --env production --host 0.0.0.0
 
-Where it listens, and as whom it runs, is for the command line to say; how many processes serve, for PROCESSES.
+Where it listens, and as whom it runs, is for the command line to say. PROCESSES in the environment says how
+many processes serve.
 """
 
 import os

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cello.config import RunArguments, resolve_options
+from cello.config import RunArguments
 from cello.errors import StartError
+from cello.options import resolve_options
 from cello.server import inherited
 from cello.server.inherited import take_fd, take_listen_fds
 from cello.server.sockets import UNSENT_BYTES, open_listeners
