@@ -25,17 +25,16 @@ from .config import (
     RunOptions,
     TimeoutConfig,
     TlsConfig,
-    check_one_process,
-    refuse_unbuilt,
-    resolve_options,
 )
 from .dispatch import build
 from .errors import ConfigError, RouteError, StartError
+from .health import LIVE_PATH, READY_PATH, HealthChecks
 from .lifespan import Lifespan, State, check_event
 from .logs import configure_logging, warn_of_import
 from .middleware import Parts
 from .middlewares.compression import Compressor, check_min_size
 from .middlewares.cors import Cors, Origin
+from .options import check_one_process, refuse_unbuilt, resolve_options
 from .routing import Route, RouteTable, is_async, place_of
 from .signatures import check_handler, check_lifespan, check_options, check_part, check_path
 from .threads import HandlerPool, is_loop_running
@@ -65,6 +64,7 @@ class App:
         self._table = RouteTable()
         self._parts = Parts()
         self._lifespan = Lifespan()
+        self._health = HealthChecks()
         self._has_logging = False
         self._cors: Cors | None = None
         self._min_compressed_size: int | None = None
@@ -269,6 +269,14 @@ class App:
         check_min_size(min_size)
         self._min_compressed_size = min_size
 
+    def enable_health_checks(self, live: str = LIVE_PATH, ready: str = READY_PATH) -> None:
+        """Answer at two paths whether the process works, and whether requests should be sent to it.
+
+        Both answer 200 and JSON, ``ready`` 503 once a stop has begun (docs/deployment.md). Raises RouteError.
+        """
+        for path, handler in ((live, self._health.live), (ready, self._health.ready)):
+            self.route(path, name=f"health_{handler.__name__}", blocking=False)(handler)
+
     def enable_logging(self) -> None:
         """Log requests also in production; ``--no-logs`` and ``logs=False`` win."""
         self._check_open("enable_logging")
@@ -338,11 +346,16 @@ class App:
 
     async def startup(self) -> None:
         """Run the startup hooks; called by the server after ``build``. Raises StartError."""
+        self._health.is_stopping = False
         try:
             await self._lifespan.startup(self)
         except BaseException:
             self._run_count -= 1
             raise
+
+    def begin_stop(self) -> None:
+        """Have the health checks say that it is not ready; called by the server when a stop begins."""
+        self._health.is_stopping = True
 
     async def shutdown(self) -> None:
         """Run the shutdown hooks; called by the server, unless ``startup`` failed."""
@@ -374,6 +387,11 @@ class App:
         reload_dirs: Sequence[str | os.PathLike[str]] = (),
         reload_includes: Sequence[str] = (),
         reload_excludes: Sequence[str] = (),
+        uds: str | os.PathLike[str] | None = None,
+        fd: int | None = None,
+        pid_file: str | os.PathLike[str] | None = None,
+        user: str | int | None = None,
+        group: str | int | None = None,
         argv: Sequence[str] | None = None,
     ) -> None:
         """Serve until SIGINT or SIGTERM.
@@ -386,6 +404,7 @@ class App:
             host=host, port=port, debug=debug, env=env, workers=workers, reload=reload, logs=logs, tls=tls,
             http2=http2, http3=http3, cluster=cluster, timeout=timeout, limits=limits, log_format=log_format,
             reload_dirs=reload_dirs, reload_includes=reload_includes, reload_excludes=reload_excludes,
+            uds=uds, fd=fd, pid_file=pid_file, user=user, group=group,
         )  # fmt: skip
         from .cli import parse_overrides
 
@@ -415,7 +434,7 @@ class App:
             from .cluster.launch import serve
 
             return serve(self, options)
-        from .server.worker import run
+        from .server.process import run
 
         run(self, options)
         return 0
@@ -441,6 +460,11 @@ class App:
         reload_dirs: Sequence[str | os.PathLike[str]] = (),
         reload_includes: Sequence[str] = (),
         reload_excludes: Sequence[str] = (),
+        uds: str | os.PathLike[str] | None = None,
+        fd: int | None = None,
+        pid_file: str | os.PathLike[str] | None = None,
+        user: str | int | None = None,
+        group: str | int | None = None,
         argv: Sequence[str] | None = (),
     ) -> None:
         """Serve inside the running event loop until this coroutine is cancelled, which stops gracefully.
@@ -452,16 +476,18 @@ class App:
             host=host, port=port, debug=debug, env=env, workers=workers, reload=reload, logs=logs, tls=tls,
             http2=http2, http3=http3, cluster=cluster, timeout=timeout, limits=limits, log_format=log_format,
             reload_dirs=reload_dirs, reload_includes=reload_includes, reload_excludes=reload_excludes,
+            uds=uds, fd=fd, pid_file=pid_file, user=user, group=group,
         )  # fmt: skip
         from .cli import parse_overrides
-        from .server.sockets import bind
+        from .server.process import holding
         from .server.worker import Worker
 
         options = self.resolve(arguments, parse_overrides(argv))
         check_one_process(options, "app.serve()")
         self._warn(options)
-        worker = Worker(self, options, bind(options.host, options.port))
-        await worker.serve(worker.announce)
+        with holding(options) as holdings:
+            worker = Worker(self, options, holdings.listeners)
+            await worker.serve(worker.announce)
 
     def resolve(self, arguments: RunArguments, overrides: Overrides | None = None) -> RunOptions:
         """Lay the command line over run()'s arguments; refuses what is not built yet.

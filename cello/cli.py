@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from .checks import did_you_mean, in_words, nearest
 from .config import RunArguments
-from .settings import Choice, Host, Kind, Setting, Texts, Whole, listed, settings_of
+from .settings import Account, Choice, FilePath, Host, Kind, Setting, Texts, Whole, listed, settings_of
 
 _DESCRIPTION = "Serve this application. Every flag wins over the same parameter of app.run()."
 
@@ -88,6 +88,11 @@ class Overrides:
     reload_dirs: list[str] | None = None
     reload_includes: list[str] | None = None
     reload_excludes: list[str] | None = None
+    uds: str | None = None
+    fd: int | None = None
+    pid_file: str | None = None
+    user: str | None = None
+    group: str | None = None
     unknown: tuple[UnknownFlag, ...] = ()
 
     def parameters(self) -> dict[str, Any]:
@@ -165,7 +170,8 @@ def _reader(kind: Kind) -> Callable[[str], Any]:
         return partial(_int, kind.allowed)
     if isinstance(kind, Choice):
         return partial(_choice, kind.choices)
-    return _host
+    assert isinstance(kind, Host | FilePath | Account)
+    return partial(_text, kind)
 
 
 _SETTINGS = {setting.name: setting for setting in settings_of(RunArguments)}
@@ -182,12 +188,18 @@ FLAGS = (
     Flag("--reload-dirs", _SETTINGS["reload_dirs"], "DIR"),
     Flag("--reload-includes", _SETTINGS["reload_includes"], "PATTERN"),
     Flag("--reload-excludes", _SETTINGS["reload_excludes"], "PATTERN"),
+    Flag("--uds", _SETTINGS["uds"], "PATH"),
+    Flag("--fd", _SETTINGS["fd"], "N"),
+    Flag("--pid-file", _SETTINGS["pid_file"], "PATH"),
+    Flag("--user", _SETTINGS["user"], "USER"),
+    Flag("--group", _SETTINGS["group"], "GROUP"),
 )
 
 
-def _host(text: str) -> str:
-    if not Host.accepts(text):
-        raise argparse.ArgumentTypeError(f"expected {Host.in_words}, got {text!r}{Host.hint(text)}")
+def _text(kind: Host | FilePath | Account, text: str) -> str:
+    if not kind.accepts(text):
+        hint = kind.hint(text) if isinstance(kind, Host) else ""
+        raise argparse.ArgumentTypeError(f"expected {kind.in_words}, got {text!r}{hint}")
     return text
 
 

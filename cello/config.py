@@ -1,24 +1,24 @@
-"""The public config classes, and what run() makes of its arguments.
+"""The public config classes, and the types of what run() is given and of what it does.
 
 Nothing here opens a socket, reads a file or a clock. Each field says what it means and may be (settings.py),
 and that is the one place: validation, the command line's --help and the tables of docs/configuration.md
 (ci/make_reference.py) are made from it. A value is checked when it is given, so that the traceback ends at
-the line that gave it. What cannot be right on its own is refused by the class; what cannot be right together
-(HTTP/2 without TLS) by ``resolve_options``; what this version cannot do yet by ``refuse_unbuilt``.
+the line that gave it. What cannot be right on its own is refused by the class, all else by options.py.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
-from .checks import named_fields, refusal
-from .errors import ConfigError
+from .checks import named_fields
 from .settings import (
+    Account,
     Choice,
     Duration,
+    FilePath,
     Group,
     Host,
     Password,
@@ -37,8 +37,9 @@ LOG_FORMATS = ("auto", "json", "combined")
 _STRATEGIES = ("auto", "fork", "spawn")
 
 _PORTS = range(65536)
-_WORKERS = range(1, 1025)
-_PROCESSES = range(1, 1025)
+_FDS = range(2**31)
+WORKERS = range(1, 1025)
+PROCESSES = range(1, 1025)
 _COUNTS = range(1, 2**31)
 _COUNTS_OR_BYTES = range(1, 2**63)
 _BODY_BYTES = range(2**63)  # a Content-Length over this is refused on the wire
@@ -136,13 +137,14 @@ class ClusterConfig:
 
     A worker that has reached ``max_requests``, ``max_rss`` or ``max_lifetime`` is replaced, some of them up
     to 10% sooner, so that not all are at once. The replacement serves before the old worker begins to finish.
+    ``graceful_timeout`` and ``shutdown_delay`` hold for one process, too.
     """
 
     processes: int | Literal["auto"] = field(
         default=1,
         metadata=described(
             "worker processes; auto: as many as there are CPUs to use, by affinity and by the cgroup's quota",
-            Whole(_PROCESSES, word="auto"),
+            Whole(PROCESSES, word="auto"),
         ),
     )
     strategy: Literal["auto", "fork", "spawn"] = field(
@@ -172,7 +174,7 @@ class ClusterConfig:
         default=None,
         kw_only=True,
         metadata=described(
-            "to go on serving after a SIGTERM, while /-/ready says that it is not ready",
+            "to go on serving after a SIGTERM, while the readiness check says no",
             Duration(", 0, or None", or_zero=True),
             none="5 under Kubernetes, else 0",
         ),
@@ -291,7 +293,7 @@ class RunArguments:
         default=None,
         metadata=described(
             "most def handlers that run at once, in threads started as needed",
-            Whole(_WORKERS),
+            Whole(WORKERS),
             none="the CPUs that the process may use",
         ),
     )
@@ -341,6 +343,35 @@ class RunArguments:
     reload_excludes: Sequence[str] = field(
         default=(), metadata=described("names of files and folders that reload leaves out", Texts("patterns"))
     )
+    uds: Path | None = field(
+        default=None,
+        metadata=described(
+            "unix domain socket to listen on, in place of a host and port",
+            FilePath("a unix domain socket"),
+            none="a host and port",
+        ),
+    )
+    fd: int | None = field(
+        default=None,
+        metadata=described(
+            "descriptor of an inherited listening socket to serve on",
+            Whole(_FDS),
+            none="the server opens its own",
+        ),
+    )
+    pid_file: Path | None = field(
+        default=None,
+        metadata=described("file for the process's number", FilePath("a PID file"), none="no file"),
+    )
+    user: str | int | None = field(
+        default=None,
+        metadata=described(
+            "user to run as, once the sockets are open", Account("user"), none="whoever starts it"
+        ),
+    )
+    group: str | int | None = field(
+        default=None, metadata=described("group to run as", Account("group"), none="the user's own")
+    )
 
     def __post_init__(self) -> None:
         check_settings("app.run", self)
@@ -370,6 +401,11 @@ class RunOptions:
     reload_dirs: tuple[Path, ...] = ()
     reload_includes: tuple[str, ...] = ()
     reload_excludes: tuple[str, ...] = ()
+    uds: Path | None = None
+    fd: int | None = None
+    pid_file: Path | None = None
+    user: str | int | None = None
+    group: str | int | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -383,108 +419,3 @@ class RunOptions:
         processes = 1 if self.cluster is None else self.cluster.processes
         assert isinstance(processes, int), "resolve_options() makes a number of 'auto'"
         return processes
-
-
-def count_cpus() -> int:
-    """Count the CPUs that this process may use, which is what ``workers`` defaults to."""
-    process_cpu_count = getattr(os, "process_cpu_count", None)  # Python 3.13
-    if process_cpu_count is not None:
-        count = process_cpu_count()
-    elif hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count()
-    return min(count or 1, _WORKERS[-1])
-
-
-def resolve_options(
-    arguments: RunArguments, overrides: Mapping[str, Any] | None = None, *, enable_logging: bool = False
-) -> RunOptions:
-    """Lay the command line over run()'s arguments and fill in the defaults.
-
-    ``overrides`` maps names of parameters to values and wins; ``enable_logging`` says that the application
-    asked for request logging. Raises ConfigError for values that do not go together.
-    """
-    given = replace(arguments, **(overrides or {}))
-    _check_tls_is_there(given)
-    env = given.env or ENVIRONMENTS[0]
-    is_development = env == "development"
-    warnings = []
-    cluster = _resolve_cluster(given, is_development)
-    if given.reload and not is_development:
-        warnings.append("reload=True has no effect with env='production': hot reload is for development")
-    return RunOptions(
-        host=given.host,
-        port=given.port,
-        debug=is_development if given.debug is None else given.debug,
-        env=env,
-        workers=count_cpus() if given.workers is None else given.workers,
-        reload=given.reload and is_development,
-        logs=is_development or enable_logging if given.logs is None else given.logs,
-        tls=given.tls,
-        http2=given.http2,
-        http3=given.http3,
-        cluster=cluster,
-        timeout=given.timeout or TimeoutConfig(),
-        limits=given.limits or LimitsConfig(),
-        log_format=given.log_format,
-        reload_dirs=tuple(given.reload_dirs),
-        reload_includes=tuple(given.reload_includes),
-        reload_excludes=tuple(given.reload_excludes),
-        warnings=tuple(warnings),
-    )
-
-
-def _resolve_cluster(given: RunArguments, is_development: bool) -> ClusterConfig | None:
-    cluster = given.cluster
-    is_reloading = given.reload and is_development
-    if cluster is None:
-        return ClusterConfig() if is_reloading else None
-    if cluster.processes == "auto":
-        cluster = replace(cluster, processes=min(count_cpus(), _PROCESSES[-1]))
-    if cluster.processes == 1 and not is_reloading:
-        for name in ("max_requests", "max_rss", "max_lifetime"):
-            if getattr(cluster, name) is not None:
-                raise refusal(
-                    "ClusterConfig",
-                    name,
-                    getattr(cluster, name),
-                    "None where one process serves, since nothing could replace it; processes=2 or more",
-                )
-    return cluster
-
-
-def check_one_process(options: RunOptions, who: str) -> None:
-    """Check that this process is to serve by itself; raises ConfigError."""
-    if options.is_supervised:
-        asked = "reload=True" if options.reload else f"ClusterConfig(processes={options.process_count})"
-        raise ConfigError(f"{asked}: {who} serves in this very process; app.run() can start others")
-
-
-def _check_tls_is_there(given: RunArguments) -> None:
-    if given.tls is not None:
-        return
-    for name, title, config in (("http2", "HTTP/2", given.http2), ("http3", "HTTP/3", given.http3)):
-        if config is not None and config.enabled:
-            raise ConfigError(
-                f"{name}={type(config).__name__}(enabled=True): {title} requires TLS; give "
-                f"tls=TlsConfig(cert_path=..., key_path=...) as well, or leave {name} out"
-            )
-
-
-def refuse_unbuilt(options: RunOptions) -> RunOptions:
-    """Say what this version of Cello cannot do yet: nothing is accepted and then ignored without a word.
-
-    Protocols that are missing leave a server that does the same more slowly, so each is a warning; returns
-    the options as they are served.
-    """
-    missing = "is not built yet in this version of Cello"
-    warnings = list(options.warnings)
-    http2, http3 = options.http2, options.http3
-    if http2 is not None and http2.enabled:
-        warnings.append(f"Http2Config(enabled=True): HTTP/2 {missing}: clients get HTTP/1.1")
-        http2 = None
-    if http3 is not None and http3.enabled:
-        warnings.append(f"Http3Config(enabled=True): HTTP/3 {missing}: clients get HTTP/1.1")
-        http3 = None
-    return replace(options, http2=http2, http3=http3, warnings=tuple(warnings))

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Protocol
 from .checks import check_bool, check_int, check_seconds, did_you_mean, refusal
 from .errors import ConfigError
 
+_IDS = range(2**32 - 1)  # (uid_t) -1 stands for nobody at all
 _PASSWORD_BYTES = 1024  # OpenSSL's PEM_BUFSIZE
 
 
@@ -218,6 +219,58 @@ class PemPath:
         path = os.fspath(value) if isinstance(value, os.PathLike) else value
         if not isinstance(path, str) or not path or "\0" in path:
             raise refusal(owner, name, value, "the path of a PEM file (str or os.PathLike)")
+
+
+@dataclass(frozen=True, slots=True)
+class FilePath:
+    """The path of a file of the server's; ``file`` says what that is."""
+
+    file: str
+
+    @property
+    def in_words(self) -> str:
+        """What is expected, for a message."""
+        return f"the path of {self.file} (str or os.PathLike)"
+
+    @property
+    def values(self) -> str:
+        return "path (str or os.PathLike)"
+
+    def check(self, owner: str, name: str, value: object) -> None:
+        path = os.fspath(value) if isinstance(value, os.PathLike) else value
+        if not isinstance(path, str) or not self.accepts(path):
+            raise refusal(owner, name, value, self.in_words)
+
+    @staticmethod
+    def accepts(text: str) -> bool:
+        """Tell whether a text can be a path."""
+        return bool(text) and "\0" not in text
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user or a group of the system's; whether there is one is for the server to find."""
+
+    kind: str
+
+    @property
+    def in_words(self) -> str:
+        """What is expected, for a message."""
+        return f"a {self.kind}'s name (str) or number (int)"
+
+    @property
+    def values(self) -> str:
+        return "name or number"
+
+    def check(self, owner: str, name: str, value: object) -> None:
+        is_number = isinstance(value, int) and not isinstance(value, bool) and value in _IDS
+        if not is_number and not (isinstance(value, str) and self.accepts(value)):
+            raise refusal(owner, name, value, self.in_words)
+
+    @staticmethod
+    def accepts(text: str) -> bool:
+        """Tell whether a text can be a name, or a number's digits."""
+        return bool(text) and not any(char in ":\0\n" for char in text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json as json_module
+import socket
 import string
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,9 +22,10 @@ from typing import Any, Self
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from ._speedups import AnswerStream, is_authority, is_target_path, make_request
-from .config import LimitsConfig, RunArguments, TimeoutConfig, check_one_process, resolve_options
+from .config import LimitsConfig, RunArguments, RunOptions, TimeoutConfig
 from .errors import CelloError
 from .headers import Headers
+from .options import check_one_process, resolve_options
 from .server.worker import Worker, finish, new_event_loop
 from .threads import HandlerPool
 from .types import Fields
@@ -390,10 +392,10 @@ def _sized(body: bytes, media_type: str | None) -> tuple[list[bytes], Pairs]:
 class LiveServer:
     """An application served on a port of this machine, from a thread: see ``live_server``."""
 
-    def __init__(self, worker: Worker, host: str, port: int) -> None:
+    def __init__(self, worker: Worker) -> None:
         self.worker = worker
-        self.host = host
-        self.port = port
+        # On a unix domain socket: no host, no port, and the URL is "unix:" and its path.
+        self.host, self.port = worker.addresses[0] if worker.addresses else ("", 0)
         self.url = worker.urls[0]
 
 
@@ -401,13 +403,24 @@ class LiveServer:
 def live_server(app: Any, host: str = "127.0.0.1", port: int = 0, **options: Any) -> Iterator[LiveServer]:
     """Serve an application for real, by default on a free port, until the block ends.
 
-    ``options`` are run()'s parameters. Raises ConfigError and StartError.
+    ``options`` are run()'s parameters; ``uds`` and ``fd`` serve on those in place of a port. Raises
+    ConfigError and StartError.
     """
-    from .server.sockets import bind
+    from .server.process import holding
 
-    resolved = app.resolve(RunArguments(host=host, port=port, **options))
+    is_tcp = options.get("uds") is None and options.get("fd") is None
+    place: dict[str, Any] = {"host": host, "port": port} if is_tcp else {}
+    resolved = app.resolve(RunArguments(**place, **options))
     check_one_process(resolved, "live_server()")
-    worker = Worker(app, resolved, bind(host, port))
+    with holding(resolved) as holdings, _serving_in_a_thread(app, resolved, holdings.listeners) as server:
+        yield server
+
+
+@contextmanager
+def _serving_in_a_thread(
+    app: Any, options: RunOptions, listeners: list[socket.socket]
+) -> Iterator[LiveServer]:
+    worker = Worker(app, options, listeners)
     loop = new_event_loop()
     ready = threading.Event()
     failures: list[BaseException] = []
@@ -425,13 +438,12 @@ def live_server(app: Any, host: str = "127.0.0.1", port: int = 0, **options: Any
             ready.set()
             loop.close()
 
-    address = worker.addresses[0]
     thread = threading.Thread(target=serve, name="cello-live-server", daemon=True)
     thread.start()
     ready.wait()
     try:
         if not failures:
-            yield LiveServer(worker, address[0], address[1])
+            yield LiveServer(worker)
     finally:
         worker.stop_from_thread()
         thread.join()

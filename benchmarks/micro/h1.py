@@ -14,7 +14,8 @@ import time
 from typing import Any
 
 from cello import IMPLEMENTATION, App, Request
-from cello.config import RunArguments, resolve_options
+from cello.config import RunArguments
+from cello.options import resolve_options
 from cello.server.h1 import Gate, H1Clock, make_connection, make_service
 from cello.threads import HandlerPool
 

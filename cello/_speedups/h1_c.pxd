@@ -49,6 +49,7 @@ cdef class H1Connection(SendSide):
     cpdef give_back(self, double seconds)
     @cython.locals(due=double)
     cdef bint _has_time_left(self, double now) except -1
+    cdef _end_events(self)
     cdef _expire_idle(self, object transport)
     cdef _expire_stall(self, object transport)
     cdef _expire_unread(self, object transport)

@@ -254,7 +254,7 @@ class H1Connection(SendSide):
         if exchange is not None and not self._is_streaming:
             self.deadline = self.service.now + exchange.endpoint.timeout_seconds + self.service.tick_seconds
         else:
-            self.deadline = inf
+            self.deadline = self._stream_deadline()
 
     def _reject(self, status: int, detail: str) -> None:
         """Answer a message that is refused, then close in steps; nothing behind it is parsed."""
@@ -358,6 +358,8 @@ class H1Connection(SendSide):
             self._abort()
         elif state == IDLE or (state < BODY and self.service.is_stopping):
             self._expire_idle(transport)
+        elif state == COMPLETE and self._is_streaming and self._is_event_stream:
+            self._end_events()
         elif state == COMPLETE or (self._wants_body_paused and not self._is_answered):
             # Whoever holds up a body that the handler does not read is the handler, not the client.
             if self.exchange is not None and not self._has_time_left(now):
@@ -389,6 +391,12 @@ class H1Connection(SendSide):
             return False
         self.deadline = due + self.service.tick_seconds
         return True
+
+    def _end_events(self) -> None:
+        """The server stops: end a stream of events in order, whose client will ask anew."""
+        self._is_keep_alive = False
+        self._cancel("the server stops")
+        self.end()
 
     def _expire_idle(self, transport: Any) -> None:
         self._close()
@@ -428,8 +436,13 @@ class H1Connection(SendSide):
         self._reject(503, detail)
 
     def stop(self) -> None:
-        """The server stops: what is idle or half sent has a second left, the rest finishes."""
-        if self.phase == OPEN and self._reader.state < BODY:
+        """The server stops: what is idle or half sent has a second left, events have five.
+
+        The rest finishes.
+        """
+        if self.phase == OPEN and self._is_streaming and self._is_event_stream:
+            self.deadline = self._stream_deadline()
+        elif self.phase == OPEN and self._reader.state < BODY:
             deadline = self.service.now + STOP_SECONDS + self.service.tick_seconds
             if deadline < self.deadline:
                 self.deadline = deadline

@@ -11,6 +11,7 @@ from cello._speedups.wire_c cimport chunk as render_chunk, render
 cdef int BY_CLOSE, BY_LENGTH, CHUNKED, CLOSED, LINGER, NO_BODY, OPEN
 cdef Py_ssize_t LARGE_BODY_BYTES, LARGE_TLS_BODY_BYTES, LINGER_BYTES, OUTPUT_BYTES
 cdef Py_ssize_t BACKLOG_BYTES
+cdef double EVENT_STREAM_SECONDS
 
 
 @cython.final
@@ -44,6 +45,7 @@ cdef class SendSide(AnswerStream):
     cdef bint _is_answered
     cdef bint _is_corked
     cdef bint _is_eof
+    cdef bint _is_event_stream
     cdef bint _is_keep_alive
     cdef bint _is_reading_paused
     cdef bint _is_streaming
@@ -71,6 +73,8 @@ cdef class SendSide(AnswerStream):
     cdef list _without_own(self, list fields)
     @cython.locals(service=Service, reader=MessageReader)
     cdef bytes _common(self, int status)
+    @cython.locals(service=Service)
+    cdef double _stream_deadline(self)
     @cython.locals(reader=MessageReader)
     cdef bint _may_discard(self) except -1
     cdef bint _is_body_coming(self) except -1
@@ -89,3 +93,7 @@ cdef class SendSide(AnswerStream):
     cdef _close_in_steps(self)
     cdef _close(self)
     cdef _abort(self)
+
+
+@cython.locals(field=tuple)
+cdef bint is_event_stream(list fields) except -1

@@ -30,6 +30,7 @@ DISCARD_BYTES = 1 << 20  # of a body that nobody wants, before the connection is
 LINGER_BYTES = 16 << 20
 LINGER_SECONDS = 5.0
 STOP_SECONDS = 1.0  # for what is idle or half sent when the server stops
+EVENT_STREAM_SECONDS = 5.0  # for a stream of events then, which would never end by itself
 
 
 class Service:
@@ -125,6 +126,7 @@ class SendSide(AnswerStream):
         "_is_answered",
         "_is_corked",
         "_is_eof",
+        "_is_event_stream",
         "_is_keep_alive",
         "_is_reading_paused",
         "_is_streaming",
@@ -172,6 +174,7 @@ class SendSide(AnswerStream):
         self._is_answered = False
         self._is_keep_alive = True
         self._is_streaming = False
+        self._is_event_stream = False
         self._has_sent_continue = False
         self._discarded_bytes = 0
         self._framing = NO_BODY
@@ -281,13 +284,21 @@ class SendSide(AnswerStream):
         common = self._common(status)
         if self._framing == CHUNKED:
             common = common + b"transfer-encoding: chunked\r\n"
+        self._is_event_stream = is_event_stream(fields)
         self._is_streaming = True
         self._is_answered = True
         self.status = status
         self.sent_bytes = 0
         if self._reader.is_whole:
-            self.deadline = inf
+            self.deadline = self._stream_deadline()
         self._write(render(status, fields, common, length, b""))
+
+    def _stream_deadline(self) -> float:
+        """Return until when a streamed answer may go on: only events end when the server stops."""
+        service = self.service
+        if self._is_event_stream and service.is_stopping:
+            return service.now + EVENT_STREAM_SECONDS + service.tick_seconds
+        return inf
 
     def data(self, piece: bytes) -> None:
         """Send a piece of a streamed answer's body."""
@@ -433,3 +444,11 @@ class SendSide(AnswerStream):
         self.deadline = inf
         if self.transport is not None:
             self.transport.abort()
+
+
+def is_event_stream(fields: list[tuple[bytes, bytes]]) -> bool:
+    """Tell whether an answer is a stream of server-sent events, by its Content-Type."""
+    for field in fields:
+        if field[0] == b"content-type":
+            return field[1].lower().startswith(b"text/event-stream")
+    return False

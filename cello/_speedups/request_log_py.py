@@ -40,7 +40,7 @@ class RequestLog:
         """Take an answer; ``began_at`` is when its request's first octet came, 0.0 where none did."""
         now = fine_seconds()
         seconds = now - began_at if began_at else 0.0
-        address = client[0] if client else "-"
+        address = (client[0] or "-") if client else "-"
         method = method or "-"
         target = target or b"-"
         route = None

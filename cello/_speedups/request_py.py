@@ -167,7 +167,7 @@ class Request:
 
     @property
     def client_ip(self) -> str | None:
-        """The peer's IP address; None on a transport without one."""
+        """The peer's IP address; empty on a unix domain socket, whose peers have none."""
         return self.client[0] if self.client else None
 
     @property

@@ -8,6 +8,7 @@ programs may read, and the warnings one by one through the log.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TextIO
@@ -17,6 +18,7 @@ from .._version import __version__
 from ..config import RunOptions
 
 _BOLD, _DIM, _YELLOW, _PLAIN = "\033[1m", "\033[2m", "\033[33m", "\033[0m"
+_NEAR = ("http://127.", "https://127.", "unix:")
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - what they are reached under from here
 
 
@@ -61,7 +63,10 @@ def banner(urls: Sequence[str], options: RunOptions, *, is_uvloop: bool, has_col
         "",
         f"  {bold}Cello {__version__}{plain} {dim}{IMPLEMENTATION}, on {loop}{plain}",
         "",
-        *(f"  {bold}{url}{plain}{dim}{note}{plain}" for url, note in map(_for_browsers, urls)),
+        *(
+            f"  {bold}{url}{plain}{dim}{note}{plain}"
+            for url, note in (_for_clients(url, options) for url in urls)
+        ),
         f"  {options.env}, {contexts}, {' and '.join(protocols(options))}",
         "",
         *(f"  {yellow}off{plain}   {what}" for what in left_out(options, is_uvloop=is_uvloop)),
@@ -103,12 +108,15 @@ def left_out(options: RunOptions, *, is_uvloop: bool) -> Iterator[str]:
 
 def cautions(urls: Sequence[str], options: RunOptions) -> Iterator[str]:
     """Yield what the user should know of before others do."""
-    if options.debug and any("://127." not in url and "://[::1]" not in url for url in urls):
+    if options.debug and not all(url.startswith(_NEAR) or "://[::1]" in url for url in urls):
         yield "debug mode shows source and values to all who reach this address; --env production hides them"
 
 
-def _for_browsers(url: str) -> tuple[str, str]:
-    """Return a URL that a browser on this machine opens, and what has to be said of it."""
+def _for_clients(url: str, options: RunOptions) -> tuple[str, str]:
+    """Return a URL that a client on this machine opens, and what has to be said of it."""
+    if url.startswith("unix:"):
+        scheme = "https" if options.tls else "http"
+        return url, f"  (curl --unix-socket {shlex.quote(url[5:])} {scheme}://localhost/)"
     for wildcard, local in _EVERYWHERE.items():
         if f"://{wildcard}:" in url:
             return url.replace(wildcard, local), f"  (and every other address of this machine: {wildcard})"

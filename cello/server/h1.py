@@ -49,8 +49,9 @@ def make_service(
 
 def note(connection: Any, reason: str) -> None:
     """Log what ended an exchange or a connection before its time."""
-    client = connection.client or connection.transport.get_extra_info("peername") or ("-", 0)
-    logger.info("%s:%s %s: %s", client[0], client[1], connection.method or "no request", reason)
+    client = connection.client or connection.transport.get_extra_info("peername")
+    peer = f"{client[0]}:{client[1]}" if client and client[0] else "-"
+    logger.info("%s %s: %s", peer, connection.method or "no request", reason)
 
 
 class Gate:

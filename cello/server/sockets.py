@@ -1,5 +1,7 @@
 """Listening sockets: opening them, naming them, emptying them at the end.
 
+``open_listeners`` is the one way to them: inherited ones, one at a path, or those of a host and port.
+
 ``bind`` opens every address that the host stands for, or none: on any failure what was opened is closed again
 and one line says why. SO_REUSEADDR lets a restarted server have its port back at once; SO_REUSEPORT is not
 set, because with it a second server would silently take half of the traffic instead of being found.
@@ -16,7 +18,10 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ..config import RunOptions
 from ..errors import StartError
+from .inherited import take_fd, take_listen_fds
+from .unix_sockets import UnixListener, listen_at, name_of
 
 BACKLOG = 2048
 UNSENT_BYTES = 262144
@@ -48,6 +53,38 @@ class Address(NamedTuple):
     def with_port(self, port: int) -> tuple[str | int, ...]:
         """Build the address as socket.bind takes it."""
         return (self.host, port, *self.rest)
+
+
+def open_listeners(
+    options: RunOptions, *, owner: tuple[int, int] | None = None, backlog: int = BACKLOG
+) -> list[socket.socket]:
+    """Open or take over what the options ask to serve on.
+
+    ``fd`` comes first, then what a service manager has handed down to this process (LISTEN_FDS), then
+    ``uds``, then host and port. ``owner`` is the user's and the group's id that the file of ``uds`` is given
+    to. The sockets do not block and are not inherited by programs that are executed. The caller owns them,
+    and ends each with ``close_listener``. Raises StartError.
+    """
+    inherited = [take_fd(options.fd)] if options.fd is not None else take_listen_fds()
+    for sock in inherited:
+        _bound_unsent(sock)
+    if inherited:
+        return inherited
+    if options.uds is not None:
+        return [listen_at(options.uds, backlog, owner)]
+    return bind(options.host, options.port, backlog)
+
+
+def close_listener(listener: socket.socket) -> None:
+    """Close a listener; before that, where this process has made its file, remove that."""
+    release_path(listener)
+    listener.close()
+
+
+def release_path(listener: socket.socket) -> None:
+    """Let nobody new find a listener by its file, where this process has made that."""
+    if isinstance(listener, UnixListener):
+        listener.remove_file()
 
 
 def bind(host: str, port: int, backlog: int = BACKLOG) -> list[socket.socket]:
@@ -150,7 +187,7 @@ def _bound_unsent(sock: socket.socket) -> None:
     Without this it takes megabytes at once and reports progress in thirds of them: a reader of 40 kB/s
     would look like one that reads nothing, and be cut off at the write stall's deadline.
     """
-    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+    if hasattr(socket, "TCP_NOTSENT_LOWAT") and sock.family in (socket.AF_INET, socket.AF_INET6):
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
@@ -252,7 +289,12 @@ def _address_of(digits: str) -> str:
 
 
 def url_of(sock: socket.socket, scheme: str) -> str:
-    """Build the URL under which a listening socket is reached, as it is bound."""
+    """Build the URL under which a listening socket is reached, as it is bound.
+
+    A unix domain socket has none: it is ``unix:`` and its path.
+    """
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return name_of(sock)
     host, port = sock.getsockname()[:2]
     if sock.family == socket.AF_INET6:
         zoned = host.replace("%", "%25")  # RFC 6874 2

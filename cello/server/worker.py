@@ -1,10 +1,9 @@
-"""A serving process: its loop, its listeners, its signals, from bind to the last answer.
+"""A worker: it serves on listeners, inside whichever event loop, from the startup hooks to the last answer.
 
-    bind -> startup hooks -> accept ... stop -> finish what runs -> shutdown hooks
+    startup hooks -> accept ... stop -> finish what runs -> shutdown hooks
 
-``Worker`` is handed the application as an object with ``build``, ``startup`` and ``shutdown``; it knows no
-App. It runs inside any event loop; ``run`` gives it a loop of its own (uvloop where there is one) and the
-process's signals.
+``Worker`` is handed the application as an object (``Application``); it knows no App. What a process is beside
+it, from its sockets to its signals, is process.py's.
 """
 
 from __future__ import annotations
@@ -12,24 +11,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from .._version import __version__
-from ..config import RunOptions
+from ..config import ClusterConfig, RunOptions
 from ..errors import StartError
 from ..threads import HandlerPool
 from .access_log import AccessLog
 from .banner import announce
 from .descriptors import RESERVED_DESCRIPTORS, make_room
 from .h1 import Gate, H1Clock, make_connection, make_service
-from .sockets import accept_remaining, bind, url_of
+from .sockets import accept_remaining, close_listener, release_path, url_of
 from .timers import Ticker, tick_seconds_for
 from .tls import CertificateWatcher
 from .tls_acceptor import TlsAcceptor
@@ -37,7 +33,6 @@ from .watchdog import Watchdog
 
 logger = logging.getLogger("cello")
 
-GRACE_SECONDS = 30.0
 CANCEL_SECONDS = 1.0  # for tasks that the application left behind
 CERTIFICATE_CHECK_SECONDS = 2.0
 
@@ -50,6 +45,9 @@ class Application(Protocol):
 
     async def startup(self) -> None:
         """Run the startup hooks; raises StartError."""
+
+    def begin_stop(self) -> None:
+        """Tell who asks whether it is ready that it is not any more; called from any thread, repeatedly."""
 
     async def shutdown(self) -> None:
         """Run the shutdown hooks."""
@@ -86,18 +84,18 @@ class Worker:
         reserved_descriptors: int = RESERVED_DESCRIPTORS,
     ) -> None:
         self._application = application
-        self._options = options
+        self.options = options
+        self._grace_seconds = (options.cluster or ClusterConfig()).graceful_timeout
         self._listeners = listeners
         self._board = board
         self._reserved_descriptors = reserved_descriptors
         self._servers: dict[socket.socket, Any] = {}
         self._adopted: dict[int, list[socket.socket]] = {}
         self._adopting: asyncio.Task[None] | None = None
-        self._grace_seconds = GRACE_SECONDS
         self._is_queue_left = False
-        self.is_ready = True
         self._stopping: asyncio.Event | None = None
         self._is_stop_asked = False
+        self._when_stopping: Callable[[], None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         try:
             self._watcher = CertificateWatcher(options.tls) if options.tls is not None else None
@@ -117,23 +115,35 @@ class Worker:
     @property
     def urls(self) -> list[str]:
         """The URLs that the listeners are reached under."""
-        scheme = "https" if self._options.tls is not None else "http"
+        scheme = "https" if self.options.tls is not None else "http"
         return [url_of(listener, scheme) for listener in self._listeners]
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """The addresses and ports that the listeners are bound to."""
-        return [listener.getsockname()[:2] for listener in self._listeners]
+        """The addresses and ports that the listeners are bound to; a unix domain socket has none."""
+        return [
+            listener.getsockname()[:2]
+            for listener in self._listeners
+            if listener.family in (socket.AF_INET, socket.AF_INET6)
+        ]
 
-    async def serve(self, when_ready: Callable[[], None] | None = None) -> None:
-        """Serve until ``stop`` is called or this task is cancelled; raises StartError."""
+    async def serve(
+        self,
+        when_ready: Callable[[], None] | None = None,
+        when_stopping: Callable[[], None] | None = None,
+    ) -> None:
+        """Serve until ``stop`` is called or this task is cancelled; raises StartError.
+
+        ``when_stopping`` is called once, when the stop begins, which is before its delay.
+        """
+        self._when_stopping = when_stopping
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         if self._is_stop_asked:
             self._stopping.set()
-        pool = self._pool = HandlerPool(self._options.workers)
+        pool = self._pool = HandlerPool(self.options.workers)
         try:
-            dispatcher = self._application.build(pool, self._options)
+            dispatcher = self._application.build(pool, self.options)
             await self._application.startup()
             try:
                 await self._serve(dispatcher, when_ready)
@@ -147,7 +157,7 @@ class Worker:
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:
-            listener.close()
+            close_listener(listener)
 
     async def _serve(self, dispatcher: Any, when_ready: Callable[[], None] | None) -> None:
         assert self._loop is not None
@@ -171,7 +181,7 @@ class Worker:
 
     def _assemble(self, dispatcher: Any) -> None:
         assert self._loop is not None
-        options, loop = self._options, self._loop
+        options, loop = self.options, self._loop
         timeouts = options.timeout
         seconds = [timeouts.request_timeout, timeouts.response_timeout, timeouts.keep_alive_timeout]
         tick_seconds = tick_seconds_for(*[each for each in seconds if each is not None])
@@ -219,7 +229,7 @@ class Worker:
 
     def _cap(self) -> int:
         """Return how many connections may be open: max_connections, short of the descriptor limit."""
-        wanted, reserved = self._options.limits.max_connections, self._reserved_descriptors
+        wanted, reserved = self.options.limits.max_connections, self._reserved_descriptors
         limit = make_room(wanted + reserved)
         if limit >= wanted + reserved:
             return wanted
@@ -238,7 +248,7 @@ class Worker:
             # The event loop closes what it is given; the worker's own stays open for what its queue holds.
             served = listener.dup()
             if self._watcher is not None:
-                timeout = self._options.timeout.request_timeout
+                timeout = self.options.timeout.request_timeout
                 acceptor = TlsAcceptor(
                     served, self._watcher.context, self.make_protocol, self._gate, handshake_seconds=timeout
                 )
@@ -280,7 +290,7 @@ class Worker:
 
     def announce(self) -> None:
         """Say on stderr where the application is served."""
-        announce(self.urls, self._options, is_uvloop=not isinstance(self._loop, asyncio.BaseEventLoop))
+        announce(self.urls, self.options, is_uvloop=not isinstance(self._loop, asyncio.BaseEventLoop))
 
     def trim(self) -> None:
         """Make room for the connections of other processes, where all together have too many."""
@@ -307,8 +317,8 @@ class Worker:
             self._watcher.reload()
 
     def announce_stop(self) -> None:
-        """Say that this worker is about to stop, while it still serves."""
-        self.is_ready = False
+        """Say that this worker is about to stop, while it still serves; on the loop's thread."""
+        self._note_stop()
 
     def stop(self, grace_seconds: float | None = None) -> None:
         """Stop gracefully; to be called on the loop's thread, or through ``stop_from_thread``.
@@ -320,20 +330,49 @@ class Worker:
         if self._stopping is not None:
             self._stopping.set()
 
-    def stop_from_thread(self) -> None:
-        """Stop gracefully; to be called from another thread, or from a signal handler."""
-        self._is_stop_asked = True
-        if self.service is not None:
-            self.service.is_stopping = (
-                True  # at once: the loop may be held up, and what it answers then ends with close
-            )
+    def stop_from_thread(self, delay_seconds: float = 0.0) -> float:
+        """Stop gracefully; to be called from another thread, or from a signal handler.
+
+        For ``delay_seconds`` requests are still taken, while the health checks say that it stops. Returns how
+        many seconds that will be: 0 for a server that does not serve yet.
+        """
+        self._application.begin_stop()
+        if self.service is None:
+            delay_seconds = 0.0
+        elif not delay_seconds:
+            # At once: the loop may be held up, and what it answers then ends with close.
+            self.service.is_stopping = True
+        self._is_stop_asked = self._is_stop_asked or not delay_seconds
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended already
-                self._loop.call_soon_threadsafe(self.stop)
+                self._loop.call_soon_threadsafe(self._stop_later, delay_seconds)
+        return delay_seconds
+
+    def _stop_later(self, delay_seconds: float) -> None:
+        assert self._loop is not None
+        self._note_stop()
+        if delay_seconds:
+            self._loop.call_later(delay_seconds, self.stop)
+        else:
+            self.stop()
+
+    def _note_stop(self) -> None:
+        """Tell whom it concerns that a stop has begun; once."""
+        self._application.begin_stop()
+        when_stopping, self._when_stopping = self._when_stopping, None
+        if when_stopping is not None:
+            when_stopping()
+
+    def end_at_once(self) -> None:
+        """Save what can be saved without the loop, before the process ends in the middle of its work."""
+        with contextlib.suppress(RuntimeError):  # the signal came while the log was being written
+            if self.log is not None:
+                self.log.close()
 
     async def _drain(self) -> None:
-        """Stop accepting, finish what runs for up to GRACE_SECONDS, cut off the rest and say so."""
+        """Stop accepting, finish what runs within its grace, cut off the rest and say so."""
         assert self._loop is not None
+        self._note_stop()
         service = self.service
         service.is_stopping = True
         await self._stop_accepting()
@@ -347,7 +386,7 @@ class Worker:
         cut = list(service.connections)
         if cut:
             logger.warning(
-                "stopped with %d connections cut off after %.0f s of grace", len(cut), self._grace_seconds
+                "stopped with %d connections cut off after %g s of grace", len(cut), self._grace_seconds
             )
             for connection in cut:
                 logger.warning(
@@ -366,6 +405,8 @@ class Worker:
     async def _stop_accepting(self) -> None:
         """Close the listeners, but serve the connections in their queues: closing would reset them."""
         assert self._loop is not None
+        for listener in self._listeners:
+            release_path(listener)  # so that none comes between the last accept and the close
         for listener, server in self._servers.items():
             self._close_server(server, is_queue_left=self._is_queue_left)
             if (
@@ -405,24 +446,6 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def run(application: Application, options: RunOptions) -> None:
-    """Bind, serve until a signal, and stop; the process's exit status is the caller's affair.
-
-    A first SIGINT or SIGTERM stops gracefully; a second ends the process at once, with status 130 or 143.
-    Raises StartError.
-    """
-    worker = Worker(application, options, bind(options.host, options.port))
-    loop = new_event_loop()
-    try:
-        # A plain function on the loop's thread shall find no loop, as it would in a thread of the pool.
-        asyncio.set_event_loop(None)
-        with _signals(loop, worker):
-            loop.run_until_complete(worker.serve(worker.announce))
-            loop.run_until_complete(finish(loop))
-    finally:
-        loop.close()
-
-
 async def finish(loop: asyncio.AbstractEventLoop) -> None:
     """Cancel the tasks that the application left behind, and close its async generators."""
     left = [task for task in asyncio.all_tasks(loop) if task is not asyncio.current_task()]
@@ -433,39 +456,3 @@ async def finish(loop: asyncio.AbstractEventLoop) -> None:
         for task in deaf:
             logger.warning("cut off: %r swallowed its cancellation", task.get_coro())
     await loop.shutdown_asyncgens()
-
-
-@contextlib.contextmanager
-def _signals(loop: asyncio.AbstractEventLoop, worker: Worker) -> Iterator[None]:
-    """Have SIGINT and SIGTERM stop the worker, and SIGHUP renew its certificate."""
-    received: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        if len(received) > 1:
-            with contextlib.suppress(RuntimeError):  # the signal came while the log was being written
-                if worker.log is not None:
-                    worker.log.close()
-            os._exit(128 + number)  # no handler, no hook, no thread may keep the process now
-        worker.stop_from_thread()
-        with contextlib.suppress(OSError):  # nobody reads stderr any more
-            os.write(2, b"stopping: what runs has 30 s to finish; once more ends at once\n")
-
-    def renew(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(worker.reload_certificates)
-
-    # Not loop.add_signal_handler, which runs in the loop: what holds the loop up would hold up Ctrl-C too.
-    handlers: dict[int, Callable[[int, FrameType | None], None]] = {signal.SIGINT: stop, signal.SIGTERM: stop}
-    if hasattr(signal, "SIGHUP") and worker.has_certificates():
-        handlers[signal.SIGHUP] = renew
-    before: dict[int, Any] = {}
-    try:
-        for number, handler in handlers.items():
-            before[number] = signal.signal(number, handler)
-    except ValueError:
-        logger.debug("signals are not handled: not in the main thread")
-    try:
-        yield
-    finally:
-        for number, handler_before in before.items():
-            signal.signal(number, handler_before)

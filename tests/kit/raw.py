@@ -7,6 +7,7 @@ writes is read by the strict reader of answer_reader.py.
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import ssl
@@ -115,6 +116,19 @@ def connected(
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER_BYTES)
         sock.connect((host, port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is None:
+            yield RawClient(sock)
+            return
+        with tls.wrap_socket(sock, server_hostname="localhost") as secured:
+            yield RawClient(secured)
+
+
+@contextmanager
+def connected_at(path: str | os.PathLike[str], *, tls: ssl.SSLContext | None = None) -> Iterator[RawClient]:
+    """Open a connection to a unix domain socket, over TLS with a context; closed when the block ends."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(PATIENCE_SECONDS)
+        sock.connect(os.fspath(path))
         if tls is None:
             yield RawClient(sock)
             return

@@ -11,7 +11,8 @@ import pytest
 from cello import ClusterConfig, TlsConfig
 from cello._speedups import IMPLEMENTATION
 from cello._version import __version__
-from cello.config import RunArguments, RunOptions, resolve_options
+from cello.config import RunArguments, RunOptions
+from cello.options import resolve_options
 from cello.server.banner import announce, banner, is_for_people, line
 
 HERE = "http://127.0.0.1:8000"

@@ -28,6 +28,12 @@ def parse(line: str) -> Overrides:
         ("--env production", Overrides(env="production")),
         ("--env=development", Overrides(env="development")),
         ("--workers 1024", Overrides(workers=1024)),
+        ("--uds run/app.sock", Overrides(uds="run/app.sock")),
+        ("--fd 0", Overrides(fd=0)),
+        (
+            "--pid-file /run/a.pid --user www-data --group 33",
+            Overrides(pid_file="/run/a.pid", user="www-data", group="33"),
+        ),
         ("--debug --reload --no-logs", Overrides(debug=True, reload=True, logs=False)),
         (
             "--host ::1 --port 8080 --env production --workers 8 --debug --reload --no-logs",
@@ -143,7 +149,8 @@ def test_help_may_have_a_percent_sign(
         ("--prot=80", [("--prot", "--port")]),
         ("--verbose", [("--verbose", None)]),
         ("--por 80", [("--por", "--port")]),
-        ("-p 80", [("-p", "--port")]),
+        ("-p 80", [("-p", None)]),
+        ("-po 80", [("-po", "--port")]),
         ("-host x", [("-host", "--host")]),
         ("--no_logs", [("--no_logs", "--no-logs")]),
         ("--x --x --x=3", [("--x", None)]),

@@ -22,11 +22,9 @@ from cello.config import (
     RunOptions,
     TimeoutConfig,
     TlsConfig,
-    count_cpus,
-    refuse_unbuilt,
-    resolve_options,
 )
 from cello.errors import ConfigError
+from cello.options import count_cpus, refuse_unbuilt, resolve_options, shutdown_delay_seconds
 
 TLS = TlsConfig(cert_path="cert.pem", key_path="key.pem")
 SECONDS = "expected a number of seconds above 0 and at most 2147483647"
@@ -323,6 +321,40 @@ class TestRunArguments:
             assert caught.value.message == f"app.run({name}=...): expected a {kind}(...) or None, got {got}"
 
 
+class TestStop:
+    @pytest.mark.parametrize(
+        ("name", "value", "expected"),
+        [
+            ("graceful_timeout", 0, SECONDS),
+            ("graceful_timeout", None, SECONDS),
+            ("graceful_timeout", "soon", SECONDS),
+            ("shutdown_delay", -0.1, SECONDS + ", 0, or None"),
+            ("shutdown_delay", math.nan, SECONDS + ", 0, or None"),
+            ("shutdown_delay", math.inf, SECONDS + ", 0, or None"),
+            ("shutdown_delay", True, SECONDS + ", 0, or None"),
+        ],
+    )
+    def test_a_time_that_is_none_is_refused(self, name: str, value: object, expected: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            ClusterConfig(**{name: value})  # type: ignore[arg-type]
+        assert caught.value.message == f"ClusterConfig({name}={value!r}): {expected}"
+
+    @pytest.mark.parametrize(
+        ("given", "environment", "seconds"),
+        [
+            (None, {}, 0),
+            (None, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, 5),
+            (0, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, 0),
+            (0.5, {}, 0.5),
+            (12, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, 12),
+        ],
+    )
+    def test_the_delay_is_five_seconds_under_kubernetes(
+        self, given: float | None, environment: dict[str, str], seconds: float
+    ) -> None:
+        assert shutdown_delay_seconds(ClusterConfig(shutdown_delay=given), environment) == seconds
+
+
 class TestResolve:
     def test_the_defaults_are_those_of_the_page(self) -> None:
         assert resolve_options(RunArguments()) == RunOptions(
@@ -361,9 +393,88 @@ class TestResolve:
             "reload_dirs": ("src",),
             "reload_includes": ("*.html",),
             "reload_excludes": ("generated",),
+            "uds": None,
+            "fd": None,
+            "pid_file": "run/app.pid",
+            "user": "www-data",
+            "group": 33,
         }
         options = resolve_options(RunArguments(**given))  # type: ignore[arg-type]
         assert values_of(options) == {**given, "warnings": ()}
+
+    @pytest.mark.parametrize(
+        ("given", "named"),
+        [
+            ({"uds": "/a", "port": 80}, "uds='/a' and port=80"),
+            ({"uds": "/a", "host": "::1", "port": 80}, "uds='/a' and host='::1'"),
+            ({"fd": 3, "host": "::1"}, "fd=3 and host='::1'"),
+            ({"fd": 3, "uds": "/a"}, "uds='/a' and fd=3"),
+        ],
+    )
+    def test_two_places_to_listen_on_are_refused(self, given: dict[str, Any], named: str) -> None:
+        line = f"{named} exclude each other: the server listens in one place"
+        with pytest.raises(ConfigError) as caught:
+            resolve_options(RunArguments(**given))
+        assert caught.value.message == line
+        with pytest.raises(ConfigError) as caught:
+            resolve_options(RunArguments(), given)
+        assert caught.value.message == line
+
+    def test_a_host_and_port_left_at_their_defaults_exclude_nothing(self) -> None:
+        options = resolve_options(RunArguments(host="127.0.0.1", port=8000, uds=Path("/a")))
+        assert (options.uds, options.fd) == (Path("/a"), None)
+
+    @pytest.mark.parametrize(
+        ("arguments", "overrides", "place"),
+        [
+            ({"port": 80, "host": "::1"}, {"uds": "/a"}, ("127.0.0.1", 8000, "/a", None)),
+            ({"port": 80}, {"fd": 0}, ("127.0.0.1", 8000, None, 0)),
+            ({"fd": 3}, {"uds": "/a"}, ("127.0.0.1", 8000, "/a", None)),
+            ({"uds": "/a"}, {"port": 80}, ("127.0.0.1", 80, None, None)),
+            ({"uds": "/a"}, {"port": 8000}, ("127.0.0.1", 8000, None, None)),
+            ({"port": 80}, {"host": "::1"}, ("::1", 80, None, None)),
+            ({"uds": "/a"}, {"workers": 2}, ("127.0.0.1", 8000, "/a", None)),
+        ],
+    )
+    def test_a_place_of_the_command_line_displaces_that_of_the_arguments(
+        self, arguments: dict[str, Any], overrides: dict[str, Any], place: tuple[object, ...]
+    ) -> None:
+        options = resolve_options(RunArguments(**arguments), overrides)
+        assert (options.host, options.port, options.uds, options.fd) == place
+
+    @pytest.mark.parametrize("value", ["", "a\0b", 3, b"/a"])
+    def test_a_path_that_is_none_is_refused(self, value: object) -> None:
+        with pytest.raises(ConfigError) as caught:
+            RunArguments(uds=value)  # type: ignore[arg-type]
+        expected = "expected the path of a unix domain socket (str or os.PathLike)"
+        assert caught.value.message == f"app.run(uds={value!r}): {expected}"
+
+    @pytest.mark.parametrize("name", ["user", "group"])
+    @pytest.mark.parametrize("value", ["", "a:b", "a\nb", True, -1, 2**32 - 1, 1.5, b"www"])
+    def test_an_account_that_is_none_is_refused(self, name: str, value: object) -> None:
+        with pytest.raises(ConfigError) as caught:
+            RunArguments(**{name: value})  # type: ignore[arg-type]
+        expected = f"expected a {name}'s name (str) or number (int)"
+        assert caught.value.message == f"app.run({name}={value!r}): {expected}"
+
+    def test_a_group_needs_its_user(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            resolve_options(RunArguments(group="www-data"))
+        assert caught.value.message == "group='www-data' without user: give the user to run as, too"
+        assert resolve_options(RunArguments(group=33), {"user": "www-data"}).group == 33
+
+    @pytest.mark.parametrize("value", ["", "a\0b", 3, b"/a"])
+    def test_a_pid_file_that_is_no_path_is_refused(self, value: object) -> None:
+        with pytest.raises(ConfigError) as caught:
+            RunArguments(pid_file=value)  # type: ignore[arg-type]
+        expected = "expected the path of a PID file (str or os.PathLike)"
+        assert caught.value.message == f"app.run(pid_file={value!r}): {expected}"
+
+    @pytest.mark.parametrize("value", [-1, True, "three", 2**31])
+    def test_a_descriptor_that_is_none_is_refused(self, value: object) -> None:
+        with pytest.raises(ConfigError) as caught:
+            RunArguments(fd=value)  # type: ignore[arg-type]
+        assert caught.value.message == f"app.run(fd={value!r}): expected an int from 0 to 2147483647"
 
     @pytest.mark.parametrize(
         ("env", "debug", "expected"),
