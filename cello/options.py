@@ -168,11 +168,6 @@ def refuse_unbuilt(options: RunOptions) -> RunOptions:
     the options as they are served.
     """
     missing = "is not built yet in this version of Cello"
-    for name in ("uds", "fd", "pid_file", "user") if options.is_supervised else ():
-        if getattr(options, name) is not None:
-            raise ConfigError(
-                f"{name}={getattr(options, name)!r} with a supervisor {missing}: serve with one process"
-            )
     warnings = list(options.warnings)
     http2, http3 = options.http2, options.http3
     if http2 is not None and http2.enabled:

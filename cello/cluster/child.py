@@ -58,6 +58,7 @@ def run_worker(application: Application, options: RunOptions, board: Scoreboard,
 
 class _Child:
     def __init__(self, application: Application, options: RunOptions, board: Scoreboard, seat: Seat) -> None:
+        self._application = application
         self._options = options
         self._seat = seat
         self._row = Row(board, seat.row)
@@ -157,7 +158,7 @@ class _Child:
             self._close_foreign(message["but"])
             self._control.send({"is": "closed"})
         elif what == "unready":
-            self._worker.announce_stop()
+            self._application.begin_stop()
         elif what == "drain":
             self._drain(message["reason"])
 

@@ -9,12 +9,13 @@ from typing import Any, NoReturn
 
 from ..config import RunOptions
 from ..errors import StartError
-from ..server.sockets import bind
+from ..server.process import holding
 from ..server.tls import CertificateWatcher
 from .channel import Channel
 from .child import run_worker
 from .handover import Handover, read_handover
 from .leader import Seat, can_fork, lead
+from .listening import Listeners
 from .scoreboard import Scoreboard
 from .supervisor import Supervisor
 
@@ -35,7 +36,11 @@ def serve(application: Any, options: RunOptions) -> int:
         from .reload import make_watch
 
         watch = make_watch(options)
-    return Supervisor(application, options, bind(options.host, options.port), watch).run()
+    # What somebody else has opened is theirs: no sibling joins it on its port.
+    is_inherited = options.fd is not None or os.environ.get("LISTEN_PID") == str(os.getpid())
+    with holding(options) as holdings:
+        slots = 1 if is_inherited else options.process_count
+        return Supervisor(application, options, Listeners(holdings.listeners, slots), watch).run()
 
 
 def _serve_as(handover: Handover, application: Any, options: RunOptions) -> NoReturn:

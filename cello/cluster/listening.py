@@ -14,7 +14,7 @@ import socket
 import struct
 import sys
 
-from ..server.sockets import BACKLOG
+from ..server.sockets import BACKLOG, close_listener
 
 logger = logging.getLogger("cello")
 
@@ -79,7 +79,7 @@ class Listeners:
         """Close all of them, in this process."""
         for listeners in self.of_slots.values():
             for listener in listeners:
-                listener.close()
+                close_listener(listener)
         self.of_slots.clear()
 
 

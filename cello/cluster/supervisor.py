@@ -22,13 +22,16 @@ from types import FrameType
 from typing import Any
 
 from ..config import RunOptions
+from ..options import shutdown_delay_seconds
 from ..server.banner import announce
 from ..server.descriptors import RESERVED_DESCRIPTORS, make_room
+from ..server.signals import stop_line
 from ..server.sockets import url_of
+from ..server.systemd import notify, reloading, watchdog_seconds
 from . import events as ev
 from .events import Action, Event
 from .leader import can_fork
-from .listening import Listeners
+from .listening import SHARED, Listeners
 from .machine import Machine
 from .processes import Processes
 from .states import Phase, Settings
@@ -53,14 +56,15 @@ class Supervisor:
         self,
         application: Any,
         options: RunOptions,
-        listeners: list[socket.socket],
+        listeners: Listeners,
         watch: Watch | None = None,
     ) -> None:
         assert options.cluster is not None
         self._options = options
         self._cluster = options.cluster
-        self._urls = [url_of(each, "https" if options.tls is not None else "http") for each in listeners]
-        self._listeners = Listeners(listeners, options.process_count)
+        scheme = "https" if options.tls is not None else "http"
+        self._urls = [url_of(each, scheme) for each in listeners.of(SHARED)]
+        self._listeners = listeners
         self._machine = Machine(
             Settings(
                 processes=options.process_count,
@@ -79,6 +83,8 @@ class Supervisor:
         self._status: int | None = None
         self._has_announced = False
         self._next_tick = 0.0
+        self._ping_seconds = watchdog_seconds(os.environ)
+        self._next_ping = 0.0
         self._reload_reason = ""
 
     def run(self) -> int:
@@ -124,6 +130,10 @@ class Supervisor:
             logger.exception("the supervisor goes on after an error of its own")
 
     def _tick(self) -> None:
+        now = time.monotonic()
+        if self._ping_seconds is not None and now >= self._next_ping:
+            self._next_ping = now + self._ping_seconds / 2
+            notify("WATCHDOG=1")
         self._events.append(ev.Ticked(self._processes.look()))
 
     def _name_of(self, number: int) -> str:
@@ -165,13 +175,13 @@ class Supervisor:
                     act(self)
 
     def _on_stop(self, number: int) -> None:
-        delay = 0.0 if number == signal.SIGINT else self._cluster.shutdown_delay or 0.0
+        # Who presses Ctrl-C waits; who sends SIGTERM has clients to steer away first.
+        delay = shutdown_delay_seconds(self._cluster, os.environ) if number == signal.SIGTERM else 0.0
         is_first = self._machine.phase is not Phase.STOPPING
         self._events.append(ev.StopAsked(number, delay))
         if is_first:
             with contextlib.suppress(OSError):  # nobody reads stderr any more
-                seconds = self._cluster.graceful_timeout
-                os.write(2, b"stopping: what runs has %d s to finish; once more ends at once\n" % seconds)
+                os.write(2, stop_line(delay, self._cluster.graceful_timeout).encode())
 
     def _reload_from_thread(self, reason: str) -> None:
         """Ask for a reload from another thread."""
@@ -242,8 +252,13 @@ class Supervisor:
 
     def _tell(self, state: str) -> None:
         if state == "stopping":
+            notify("STOPPING=1\nSTATUS=stopping")
             for worker in self._processes.workers:
                 self._processes.tell(worker, {"do": "unready"})
+        elif state == "reloading":
+            notify(reloading())
+        else:
+            notify(f"READY=1\nSTATUS=serving on {' and '.join(self._urls)}")
         if state == "ready" and not self._has_announced:
             self._has_announced = True
             announce(self._urls, self._options, is_uvloop=importlib.util.find_spec("uvloop") is not None)

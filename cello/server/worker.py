@@ -316,10 +316,6 @@ class Worker:
         if self._watcher is not None:
             self._watcher.reload()
 
-    def announce_stop(self) -> None:
-        """Say that this worker is about to stop, while it still serves; on the loop's thread."""
-        self._note_stop()
-
     def stop(self, grace_seconds: float | None = None) -> None:
         """Stop gracefully; to be called on the loop's thread, or through ``stop_from_thread``.
 

@@ -83,6 +83,7 @@ class Process:
         environment: Mapping[str, str],
         *,
         has_own_session: bool = False,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self._process = subprocess.Popen(
             arguments,
@@ -92,6 +93,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=has_own_session,
+            pass_fds=pass_fds,
         )
         assert self._process.stdout is not None
         assert self._process.stderr is not None
