@@ -38,9 +38,11 @@ def serve(application: Any, options: RunOptions) -> int:
         watch = make_watch(options)
     # What somebody else has opened is theirs: no sibling joins it on its port.
     is_inherited = options.fd is not None or os.environ.get("LISTEN_PID") == str(os.getpid())
-    with holding(options) as holdings:
-        slots = 1 if is_inherited else options.process_count
-        return Supervisor(application, options, Listeners(holdings.listeners, slots), watch).run()
+    slots = 1 if is_inherited else options.process_count
+    opened: list[Listeners] = []
+    # Linux lets sockets share a port when one user has opened them: all of them, before ``user`` takes over.
+    with holding(options, lambda first: opened.append(Listeners(first, slots))):
+        return Supervisor(application, options, opened[0], watch).run()
 
 
 def _serve_as(handover: Handover, application: Any, options: RunOptions) -> NoReturn:

@@ -68,7 +68,7 @@ class Listeners:
         for listener in self.of_slots[SHARED]:
             _steer(listener, slot)
         self._is_steered = True
-        for listener in self.of_slots.pop(slot):
+        for listener in self.of_slots.pop(slot, ()):
             listener.close()
 
     def of(self, slot: int) -> list[socket.socket]:

@@ -239,7 +239,11 @@ class Supervisor:
     def _open_slot(self, slot: int) -> None:
         if not self._listeners.has_own:
             return
-        opened = [listener.fileno() for listener in self._listeners.open(slot)]
+        try:
+            opened = [listener.fileno() for listener in self._listeners.open(slot)]
+        except OSError as exc:  # such as after a change of users
+            logger.warning("the new process shares the first one's listeners: none of its own (%s)", exc)
+            return
         for channel in self._processes.channels():
             channel.send({"do": "listen", "slot": slot, "count": len(opened)}, opened)
 

@@ -14,7 +14,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..config import ClusterConfig, RunOptions
 from ..options import shutdown_delay_seconds
@@ -44,10 +44,12 @@ class Holdings:
 
 
 @contextlib.contextmanager
-def holding(options: RunOptions) -> Iterator[Holdings]:
+def holding(
+    options: RunOptions, prepare: Callable[[list[socket.socket]], None] | None = None
+) -> Iterator[Holdings]:
     """Open listeners, write the PID file, become the user; let go of all when the block ends.
 
-    Raises StartError.
+    ``prepare`` is handed the listeners while the process still has its privileges. Raises StartError.
     """
     identity = find_identity(options.user, options.group)
     owner = None if identity is None else (identity.uid, identity.gid)
@@ -56,6 +58,8 @@ def holding(options: RunOptions) -> Iterator[Holdings]:
     try:
         if pid_file is not None:
             pid_file.write()
+        if prepare is not None:
+            prepare(holdings.listeners)
         if identity is not None:
             _change_to(identity, options)
         yield holdings
