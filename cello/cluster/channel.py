@@ -52,9 +52,8 @@ class Channel:
         sent = 0 if self._waiting else self._send_now(line, descriptors)
         if sent == len(line) or self._is_peer_gone:
             return
-        is_begun = sent > 0  # the rest has to follow
-        if is_begun or sum(len(data) for data, _ in self._waiting) < _MOST_WAITING_BYTES:
-            kept = [] if is_begun else [os.dup(descriptor) for descriptor in descriptors]
+        if sum(len(data) for data, _ in self._waiting) < _MOST_WAITING_BYTES:
+            kept = [] if sent else [os.dup(descriptor) for descriptor in descriptors]
             self._waiting.append((line[sent:], kept))
 
     def flush(self) -> None:

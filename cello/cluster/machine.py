@@ -192,8 +192,6 @@ class Machine(Roster):
         return True
 
     def _on_crash(self, worker: WorkerRecord, slot: Slot, reason: str) -> None:
-        if worker.was_ready and self._now - worker.since >= HEALTHY_SECONDS:
-            slot.failure_count = 0
         slot.failure_count += 1
         if not worker.was_ready and worker.generation == self._target:
             self._end_reload(f"a worker of the new code failed to start ({reason})")
@@ -272,7 +270,6 @@ class Machine(Roster):
         for number, worker in self.workers.items():
             if worker.state is WorkerState.BOOT:
                 self._stop.booting.add(number)
-                self._leave(number)
                 self._drain(number, "stop")
                 worker.kill_at = self._now + BOOT_STOP_SECONDS
 

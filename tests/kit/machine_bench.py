@@ -37,7 +37,7 @@ class Bench:
         for number in range(1, processes + 1):
             bench.step(ev.WorkerForked(number, 100 + number))
             bench.ready(number)
-        bench.wait(61)
+        assert bench.wait(61) == []
         return bench
 
     def step(self, event: Event) -> list[Action]:

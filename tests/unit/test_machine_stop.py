@@ -203,7 +203,7 @@ def test_a_reload_is_broken_off() -> None:
     bench = Bench.up(1)
     bench.step(ev.ReloadAsked("SIGHUP"))
     assert stop(bench, 5.0) == [ev.Tell("stopping"), ev.EndLeader(2, at_once=True)]
-    assert bench.step(ev.LeaderReady(2, True)) == []  # it was on its way
+    assert bench.step(ev.LeaderReady(2, False)) == []  # it was on its way
     assert bench.step(ev.LeaderGone(2, "killed by SIGKILL")) == []
 
 
