@@ -12,10 +12,11 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 
 from ..errors import StartError
+from .windows import IS_WINDOWS, receive
 
 VARIABLE = "CELLO_HANDOVER"
 WORKER_VARIABLE = "CELLO_WORKER"  # the product page's: set for workers that execute the script again
@@ -26,22 +27,24 @@ _OF_THE_TERMINAL = {
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """``role`` is "leader" or "worker"; the rest are descriptors, and the worker's seat."""
+    """``role`` is "leader" or "worker"; the rest are descriptors, and the worker's seat.
+
+    On Windows sockets are numbers of what is shared (windows.py), and ``board`` is a mapping's name.
+    """
 
     role: str
     control: int
-    board: int
+    board: int | str
     listeners: Mapping[str, list[int]]
-    has_own_listeners: bool
     stacks: int = -1
     worker: int = 0
     slot: int = 0
     row: int = 0
-    supervisor: int = field(default_factory=os.getpid)
 
     def descriptors(self) -> list[int]:
         """Return all that has to be inherited."""
-        own = [each for each in (self.control, self.board, self.stacks) if each >= 0]
+        own = [self.control, *([self.board] if isinstance(self.board, int) else [])]
+        own += [self.stacks] if self.stacks >= 0 else []
         return own + [each for listeners in self.listeners.values() for each in listeners]
 
     def environment(self) -> dict[str, str]:
@@ -51,12 +54,12 @@ class Handover:
             environment[WORKER_VARIABLE] = "1"
         return environment
 
-    def sockets(self) -> dict[int, list[socket.socket]]:
-        """Return the listeners of all slots as sockets, which the caller owns."""
-        return {
-            int(slot): [socket.socket(fileno=descriptor) for descriptor in descriptors]
-            for slot, descriptors in self.listeners.items()
-        }
+    def sockets(self) -> tuple[socket.socket, dict[int, list[socket.socket]]]:
+        """Return the socket of the channel, and the listeners of all slots; the caller owns them."""
+        find: Callable[[int], socket.socket]
+        find = receive().__getitem__ if IS_WINDOWS else lambda number: socket.socket(fileno=number)
+        listeners = {int(slot): [find(each) for each in numbers] for slot, numbers in self.listeners.items()}
+        return find(self.control), listeners
 
 
 def is_executed_by_supervisor() -> bool:
@@ -76,8 +79,9 @@ def read_handover() -> Handover | None:
                 f"{WORKER_VARIABLE} is set, which Cello does for the workers that it starts: unset it"
             )
         return None
+    os.environ.pop(WORKER_VARIABLE, None)  # for module level; what handlers start has nothing to do with it
     handover = Handover(**json.loads(text))
-    for descriptor in handover.descriptors():
+    for descriptor in () if IS_WINDOWS else handover.descriptors():
         os.set_inheritable(descriptor, False)
     return handover
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from typing import Any, NoReturn
 
@@ -46,9 +45,8 @@ def serve(application: Any, options: RunOptions) -> int:
 
 
 def _serve_as(handover: Handover, application: Any, options: RunOptions) -> NoReturn:
-    control = socket.socket(fileno=handover.control)
+    control, listeners = handover.sockets()
     board = Scoreboard(handover.board)
-    listeners = handover.sockets()
     if handover.role == "worker":
         seat = Seat(handover.worker, handover.slot, handover.row, control, handover.stacks, listeners)
         run_worker(application, options, board, seat)

@@ -13,6 +13,7 @@ import selectors
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from math import inf
@@ -27,9 +28,11 @@ from .handover import Handover, command, signals_blocked
 from .leader import flush_output, freeze, in_words, lead
 from .listening import Listeners
 from .scoreboard import Scoreboard
+from .windows import IS_WINDOWS, execute
 
 logger = logging.getLogger("cello")
 
+KILL_SIGNAL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows, SIGTERM ends a process at once
 LOST_SECONDS = 1.0  # after which a worker that is gone, and that nobody reports, counts as gone
 QUIET_SECONDS = 0.1  # after which what a worker has dumped counts as complete
 _READ_BYTES = 65536
@@ -54,6 +57,7 @@ class WorkerProcess:
         self.channel = channel
         self.stacks = stacks
         self.pid: int | None = None
+        self.process: subprocess.Popen[bytes] | None = None  # where it was executed
         self.output = b""  # of the stacks, so far
         self.wrote_at = 0.0
         self.closed_at = inf
@@ -103,8 +107,7 @@ class Processes:
         """Execute the program again, as a leader."""
         channel, theirs = make_channel()
         with theirs:
-            handover = self._handover("leader", theirs.fileno())
-            pid = self._execute(handover)
+            pid = self._execute(self._handover("leader", theirs)).pid
         self._know_leader(LeaderProcess(generation, pid, channel))
 
     def _lead(self, theirs: socket.socket) -> NoReturn:
@@ -126,7 +129,7 @@ class Processes:
             return
         if at_once:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(leader.pid, signal.SIGKILL)
+                os.kill(leader.pid, KILL_SIGNAL)
         else:
             leader.channel.send({"do": "end"})
 
@@ -134,25 +137,26 @@ class Processes:
         """Start a worker in a slot: forked by a generation's leader, or executed where there is none."""
         row = self.board.take_row()
         channel, theirs = make_channel()
-        stacks, stacks_theirs = os.pipe()
-        os.set_blocking(stacks, False)
+        stacks, stacks_theirs = _pipe()
         worker = WorkerProcess(number, row, channel, stacks)
         self.workers[number] = worker
         self._selector.register(channel, selectors.EVENT_READ, lambda: self._on_worker_input(worker))
-        self._selector.register(stacks, selectors.EVENT_READ, lambda: self._on_stacks(worker))
+        if stacks >= 0:
+            self._selector.register(stacks, selectors.EVENT_READ, lambda: self._on_stacks(worker))
         seat = {"worker": number, "slot": slot, "row": row}
         try:
             if generation is not None:
                 self._ask_to_fork(generation, seat, [theirs.fileno(), stacks_theirs])
             else:
-                handover = self._handover("worker", theirs.fileno(), stacks=stacks_theirs, **seat)
-                worker.pid = self._execute(handover)
+                handover = self._handover("worker", theirs, stacks=stacks_theirs, **seat)
+                worker.process = self._execute(handover, theirs)
+                worker.pid = worker.process.pid
                 self._report(ev.WorkerForked(number, worker.pid))
         except OSError as exc:
             self._forget_worker(worker, f"it could not be started: {exc}", is_clean=False)
         finally:
             theirs.close()
-            os.close(stacks_theirs)
+            _close_pipe(stacks_theirs)
 
     def _ask_to_fork(self, generation: int, seat: dict[str, int], descriptors: list[int]) -> None:
         leader = self.leaders.get(generation)
@@ -160,16 +164,25 @@ class Processes:
             raise OSError("its leader is gone")
         leader.channel.send({"do": "fork", **seat}, descriptors)
 
-    def _handover(self, role: str, control: int, **seat: int) -> Handover:
+    def _handover(self, role: str, control: socket.socket, **seat: int) -> Handover:
+        shared = [control, *self._all_listeners()]
+        number_of = shared.index if IS_WINDOWS else socket.socket.fileno
         listeners = {
-            str(slot): [listener.fileno() for listener in listeners]
+            str(slot): [number_of(listener) for listener in listeners]
             for slot, listeners in self.listeners.of_slots.items()
         }
-        return Handover(role, control, self.board.descriptor, listeners, self.listeners.has_own, **seat)
+        return Handover(role, number_of(control), self.board.handle, listeners, **seat)
 
-    def _execute(self, handover: Handover) -> int:
-        """Run the program once more with what it is handed over; returns its PID."""
+    def _all_listeners(self) -> Iterable[socket.socket]:
+        for listeners in self.listeners.of_slots.values():
+            yield from listeners
+
+    def _execute(self, handover: Handover, *shared: socket.socket) -> subprocess.Popen[bytes]:
+        """Run the program once more with what it is handed over; ``shared`` are more sockets on Windows."""
         flush_output()
+        if IS_WINDOWS:
+            sockets = [*shared, *self._all_listeners()]
+            return execute(command(), self._folder, handover.environment(), sockets)
         # The terminal's signals go to the whole group, and while the program imports its modules nothing
         # there expects them: they stay blocked until it has become a leader or worker (unblock_signals).
         with signals_blocked():
@@ -179,8 +192,8 @@ class Processes:
                 env=handover.environment(),
                 pass_fds=handover.descriptors(),
             )
-        process.returncode = 0  # waited for in _on_child, with all others
-        return process.pid
+        process.returncode = 0  # waited for in ``reap``, with all others
+        return process
 
     def tell(self, number: int, message: Message) -> None:
         """Send a worker a message; one that has ended needs none."""
@@ -191,7 +204,7 @@ class Processes:
     def kill(self, number: int, signal_number: int) -> None:
         """Send a worker a signal."""
         worker = self.workers.get(number)
-        if worker is not None and worker.pid is not None:
+        if worker is not None and worker.pid is not None and signal_number:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(worker.pid, signal_number)
 
@@ -202,7 +215,8 @@ class Processes:
             worker.channel.flush()
             if worker.output and now - worker.wrote_at >= QUIET_SECONDS:
                 self._log_stacks(worker)
-            if now - worker.closed_at >= LOST_SECONDS and not _is_alive(worker):
+            patience = 0.0 if IS_WINDOWS else LOST_SECONDS
+            if now - worker.closed_at >= patience and not _is_alive(worker):
                 self._forget_worker(worker, "nobody knows how", is_clean=False)
         return {number: self.board.beat_of(worker.row) for number, worker in self.workers.items()}
 
@@ -263,7 +277,7 @@ class Processes:
         if worker.number not in self.workers:
             return  # forgotten in the same turn
         try:
-            data = os.read(worker.stacks, _READ_BYTES)
+            data = os.read(worker.stacks, _READ_BYTES) if worker.stacks >= 0 else b""
         except BlockingIOError:
             return
         if not data:
@@ -308,7 +322,7 @@ class Processes:
         del self.workers[worker.number]
         with contextlib.suppress(KeyError):
             self._selector.unregister(worker.stacks)
-        os.close(worker.stacks)
+        _close_pipe(worker.stacks)
         self._close(worker.channel)
         self.board.free_row(worker.row)
         self._report(ev.WorkerGone(worker.number, reason, is_clean))
@@ -322,12 +336,12 @@ class Processes:
         """Kill what is left, and leave nothing behind."""
         self.listeners.close()
         for number, worker in self.workers.items():
-            self.kill(number, signal.SIGKILL)
+            self.kill(number, KILL_SIGNAL)
             worker.channel.close()
-            os.close(worker.stacks)
+            _close_pipe(worker.stacks)
         for leader in self.leaders.values():
             with contextlib.suppress(ProcessLookupError):
-                os.kill(leader.pid, signal.SIGKILL)
+                os.kill(leader.pid, KILL_SIGNAL)
             leader.channel.close()
         deadline = time.monotonic() + 1.0
         with contextlib.suppress(ChildProcessError):
@@ -337,8 +351,24 @@ class Processes:
         self.board.close()
 
 
+def _pipe() -> tuple[int, int]:
+    """Return a pipe whose reading end does not block; Windows has none that a selector takes."""
+    if sys.platform == "win32":
+        return -1, -1
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    return reading, writing
+
+
+def _close_pipe(descriptor: int) -> None:
+    if descriptor >= 0:
+        os.close(descriptor)
+
+
 def _is_alive(worker: WorkerProcess) -> bool:
     """Tell whether a worker's process is there, where its parent has ended without a word of it."""
+    if IS_WINDOWS:  # where signal 0 is no question
+        return worker.process is not None and worker.process.poll() is None
     if worker.pid is None:
         return False
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import sys
 import tempfile
 import time
 
@@ -26,10 +27,13 @@ _as_int = struct.Struct("q")
 class Scoreboard:
     """The shared table; owns its mapping and the descriptor that executed processes inherit."""
 
-    def __init__(self, descriptor: int | None = None) -> None:
-        """Make the table, or map the one behind an inherited descriptor."""
-        self.descriptor = _make_file() if descriptor is None else descriptor
-        self._map = mmap.mmap(self.descriptor, _BYTES)
+    def __init__(self, handle: int | str | None = None) -> None:
+        """Make the table, or map the one behind a ``handle``: a descriptor, or a name on Windows."""
+        self.handle = _make() if handle is None else handle
+        if sys.platform == "win32":
+            self._map = mmap.mmap(-1, _BYTES, tagname=str(self.handle))
+        else:
+            self._map = mmap.mmap(int(self.handle), _BYTES)
         self._words = memoryview(self._map).cast("q")
         self._free: list[int] = []
 
@@ -88,7 +92,8 @@ class Scoreboard:
         """Give the mapping and the descriptor back."""
         self._words.release()
         self._map.close()
-        os.close(self.descriptor)
+        if isinstance(self.handle, int):
+            os.close(self.handle)
 
 
 class Row:
@@ -125,8 +130,10 @@ class Row:
         return self._board.count_workers()
 
 
-def _make_file() -> int:
+def _make() -> int | str:
     """Return the descriptor of a file without a name, of the table's size, full of zeros."""
+    if sys.platform == "win32":
+        return f"cello-{os.getpid()}-{time.monotonic_ns()}"
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("cello-scoreboard", os.MFD_CLOEXEC)
     else:

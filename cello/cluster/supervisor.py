@@ -33,7 +33,7 @@ from .events import Action, Event
 from .leader import can_fork
 from .listening import SHARED, Listeners
 from .machine import Machine
-from .processes import Processes
+from .processes import KILL_SIGNAL, Processes
 from .states import Phase, Settings
 
 logger = logging.getLogger("cello")
@@ -42,8 +42,7 @@ Watch = Callable[[Callable[[str], None]], Callable[[], None]]
 
 TICK_SECONDS = 0.1
 _PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
-_KILL_SIGNAL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows, SIGTERM ends a process at once
-_STACKS_SIGNAL = getattr(signal, "SIGUSR2", 0)  # 0 only asks whether the process is there
+_STACKS_SIGNAL = getattr(signal, "SIGUSR2", 0)  # 0 is none: Windows has none for this
 
 
 class Supervisor:
@@ -219,7 +218,7 @@ class Supervisor:
             case ev.Abort(worker):
                 processes.kill(worker, signal.SIGABRT)
             case ev.Kill(worker):
-                processes.kill(worker, _KILL_SIGNAL)
+                processes.kill(worker, KILL_SIGNAL)
             case ev.OpenSlot(slot):
                 self._open_slot(slot)
             case ev.CloseSlot(slot):

@@ -437,6 +437,8 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
         else:
             import uvloop
     except ImportError:
+        if sys.platform == "win32":  # its default loop cannot watch sockets that others accept on
+            return asyncio.SelectorEventLoop()
         return asyncio.new_event_loop()
     loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
     return loop

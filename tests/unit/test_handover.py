@@ -50,7 +50,6 @@ def test_what_is_handed_over_arrives_whole(role: str, monkeypatch: pytest.Monkey
         control=opened[0],
         board=opened[1],
         listeners={"0": opened[2:4], "11": opened[4:5]},
-        has_own_listeners=True,
         stacks=opened[5],
         worker=7,
         slot=11,
@@ -62,7 +61,6 @@ def test_what_is_handed_over_arrives_whole(role: str, monkeypatch: pytest.Monkey
     enter(given, monkeypatch)
     assert is_executed_by_supervisor()
     assert read_handover() == given
-    assert given.supervisor == os.getpid()
     assert not any(os.get_inheritable(descriptor) for descriptor in opened)
     assert VARIABLE not in os.environ  # what this process starts is no worker of that supervisor
     for descriptor in opened:
@@ -70,7 +68,7 @@ def test_what_is_handed_over_arrives_whole(role: str, monkeypatch: pytest.Monkey
 
 
 def test_a_leader_has_no_stacks_and_its_environment_names_no_worker() -> None:
-    given = Handover("leader", control=5, board=6, listeners={"0": [7]}, has_own_listeners=False)
+    given = Handover("leader", control=5, board=6, listeners={"0": [7]})
     assert given.descriptors() == [5, 6, 7]
     environment = given.environment()
     assert WORKER_VARIABLE not in environment
@@ -79,7 +77,7 @@ def test_a_leader_has_no_stacks_and_its_environment_names_no_worker() -> None:
 
 
 def test_a_worker_is_told_from_the_script_run_by_hand() -> None:
-    given = Handover("worker", control=5, board=6, listeners={}, has_own_listeners=False)
+    given = Handover("worker", control=5, board=6, listeners={})
     assert given.environment()[WORKER_VARIABLE] == "1"
 
 
@@ -116,11 +114,11 @@ def test_an_executed_process_has_the_listeners() -> None:
             control=descriptors[0],
             board=descriptors[1],
             listeners={"0": descriptors[:1], "1": descriptors[1:]},
-            has_own_listeners=True,
         )
         code = (
             "from cello.cluster.handover import read_handover\n"
-            "for slot, [each] in sorted(read_handover().sockets().items()):\n"
+            "control, listeners = read_handover().sockets()\n"
+            "for slot, [each] in sorted(listeners.items()):\n"
             "    print(slot, each.getsockname()[1], each.get_inheritable(), each.family.name)\n"
         )
         done = subprocess.run(

@@ -107,8 +107,8 @@ def test_another_process_sees_it_by_the_descriptor(has_memfd: bool, monkeypatch:
     mine.set_rss(22)
     before = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(board.descriptor)],
-        pass_fds=[board.descriptor],
+        [sys.executable, "-c", CHILD, str(board.handle)],
+        pass_fds=[board.handle],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -122,11 +122,11 @@ def test_another_process_sees_it_by_the_descriptor(has_memfd: bool, monkeypatch:
 
 
 def test_the_descriptor_is_not_inherited_unless_it_is_passed(board: Scoreboard) -> None:
-    assert not os.get_inheritable(board.descriptor)
+    assert not os.get_inheritable(board.handle)
 
 
 def test_closing_gives_the_descriptor_back() -> None:
     made = Scoreboard()
     made.close()
     with pytest.raises(OSError):
-        os.fstat(made.descriptor)
+        os.fstat(made.handle)
