@@ -400,8 +400,7 @@ class Machine(Roster):
         self._out.append(ev.Tell("ready"))
         for number, generation in self.generations.items():
             if number != self.current and generation.has_leader:
-                self._out.append(ev.EndLeader(number, at_once=number == self._loading))
-        self._loading = None
+                self._out.append(ev.EndLeader(number))
 
     def _drop_replacements(self) -> None:
         """After a failed reload: none of its workers has come up, and none shall take a place yet."""

@@ -259,6 +259,15 @@ def test_a_worker_of_the_new_code_that_fails_in_an_empty_slot_ends_the_reload() 
     assert of(ev.StartLeader, bench.wait(0.4)) == [ev.StartLeader(4)]
 
 
+def test_a_replacement_by_the_old_code_outlives_a_reload_that_fails() -> None:
+    bench = Bench.up(2)
+    bench.step(HUP)
+    assert of(ev.StartWorker, bench.step(ev.ReplaceAsked(1, "SIGTERM"))) == [ev.StartWorker(3, 0, 1, True)]
+    assert bench.step(ev.LeaderReady(2, True)) == []  # one at a time
+    assert quietly(bench.step(ev.LeaderGone(2, "killed by SIGKILL"))) == [ev.Tell("ready")]
+    assert bench.ready(3) == [ev.Drain(1, "replaced")]
+
+
 def test_with_spawn_a_worker_that_fails_changes_nothing() -> None:
     bench = Bench.up(2, can_fork=False)
     bench.step(HUP)
