@@ -67,9 +67,11 @@ def _own_sources(argv: Sequence[str] | None, environment: Mapping[str, str]) -> 
 
 def say(warnings: Sequence[str]) -> None:
     """Print warnings, once: not again in what a supervisor has executed."""
+    if not warnings:
+        return
     from .cluster.handover import is_executed_by_supervisor
 
-    for line in () if is_executed_by_supervisor() else warnings:
+    for line in [] if is_executed_by_supervisor() else warnings:
         print(line, file=sys.stderr, flush=True)
 
 

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-import os
-from traceback import FrameSummary, TracebackException
+from traceback import format_exception
+from types import FrameType, TracebackType
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_FOREIGN = (__package__.partition(".")[0], "importlib")
 
 
 def trimmed(exc: BaseException) -> str:
-    """Return an exception as Python prints it, with the application's frames alone."""
-    told = TracebackException.from_exception(exc)
-    seen: set[int] = set()
-    _trim(told, seen)
-    return "".join(told.format())
+    """Return an exception as Python prints it, without the frames of Cello and of the import system.
+
+    They are taken out of the exception, and of those that it is chained to.
+    """
+    _trim(exc, set())
+    return "".join(format_exception(exc))
 
 
-def _trim(told: TracebackException | None, seen: set[int]) -> None:
-    if told is None or id(told) in seen:
+def _trim(exc: BaseException | None, seen: set[int]) -> None:
+    if exc is None or id(exc) in seen:
         return
-    seen.add(id(told))
-    told.stack[:] = [frame for frame in told.stack if not _is_foreign(frame)]
-    for other in (told.__cause__, told.__context__, *(getattr(told, "exceptions", None) or ())):
+    seen.add(id(exc))
+    exc.__traceback__ = _own(exc.__traceback__)
+    for other in (exc.__cause__, exc.__context__, *getattr(exc, "exceptions", ())):
         _trim(other, seen)
 
 
-def _is_foreign(frame: FrameSummary) -> bool:
-    name = frame.filename
-    is_importing = name.startswith("<frozen importlib") or f"{os.sep}importlib{os.sep}" in name
-    return is_importing or os.path.abspath(name).startswith(_PACKAGE)
+def _own(trace: TracebackType | None) -> TracebackType | None:
+    steps: list[TracebackType] = []
+    while trace is not None:
+        if not _is_foreign(trace.tb_frame):
+            steps.append(trace)
+        trace = trace.tb_next
+    made: TracebackType | None = None
+    for step in reversed(steps):
+        made = TracebackType(made, step.tb_frame, step.tb_lasti, step.tb_lineno)
+    return made
+
+
+def _is_foreign(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in _FOREIGN

@@ -14,7 +14,6 @@ null: the word "none" stands for None.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,6 +47,8 @@ def read_file(path: str) -> Layer:
 
 
 def _load(path: str) -> Mapping[str, Any]:
+    import tomllib  # most command lines name no file
+
     try:
         with open(path, "rb") as file:
             return tomllib.load(file)

@@ -76,8 +76,9 @@ def _read(name: str, key: Key, text: str) -> object:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    suggestion = nearest(name, known)
-    hint = f" (did you mean {suggestion}?)" if suggestion else ""
+    # Without the prefix, which makes any two of them look alike.
+    suggestion = nearest(name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in known])
+    hint = f" (did you mean {PREFIX}{suggestion}?)" if suggestion else ""
     return f"unknown variable {name} ignored{hint}"
 
 
