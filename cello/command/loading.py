@@ -171,7 +171,7 @@ def _put_in_front(folder: str) -> None:
 
 def _no_module(name: str) -> str:
     package, _, own = name.rpartition(".")
-    where = sys.modules[package].__path__ if package else sys.path[:1]
+    where = getattr(sys.modules[package], "__path__", []) if package else sys.path[:1]
     hint = did_you_mean(own, [each.name for each in pkgutil.iter_modules(where)])
     return f"there is no module {name} in {package or os.getcwd()}{hint}"
 
@@ -179,18 +179,19 @@ def _no_module(name: str) -> str:
 def _find(target: Target, module: ModuleType, calls: list[tuple[Any, RunArguments]]) -> Any:
     if target.name:
         return _named(target, module)
-    found = dict(_applications(module))
     ran = {id(application): application for application, _ in calls}
     if len(ran) == 1:
         return next(iter(ran.values()))
-    if not found:
+    first_names: dict[int, str] = {}  # one object may have several
+    for name, application in _applications(module):
+        first_names.setdefault(id(application), name)
+    names = list(first_names.values())
+    if not names:
         raise LoadError(f"{target.text} has no App at its top level: app = App()")
-    if len({id(application) for application in found.values()}) > 1:
-        names = ", ".join(found)
-        raise LoadError(
-            f"{target.text} has several Apps, {names}: name one, as in {target.text}:{next(iter(found))}"
-        )
-    return next(iter(found.values()))
+    if len(names) > 1:
+        text = target.text
+        raise LoadError(f"{text} has several Apps, {', '.join(names)}: name one, as in {text}:{names[0]}")
+    return getattr(module, names[0])
 
 
 def _applications(module: ModuleType) -> Iterator[tuple[str, Any]]:

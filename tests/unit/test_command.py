@@ -58,7 +58,7 @@ class TestTargets:
         "text", ["", "a b", "app:", ":app", "app:1", "app:a b", "a..b", "app:a:b", "app.py:"]
     )
     def test_what_is_neither(self, text: str) -> None:
-        with pytest.raises(BadTarget, match="module:app or file.py"):
+        with pytest.raises(BadTarget, match=r"module:app or file\.py"):
             parse_target(text)
 
 

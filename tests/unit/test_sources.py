@@ -31,7 +31,7 @@ from cello.sources.texts import BadText, read_text
 from cello.sources.variables import RESERVED, read_variables
 
 PLACES = list(all_places().values())
-TEXT = Whole(range(0, 100))
+TEXT = Whole(range(100))
 
 
 def setting(kind: Any, none: str | None = None) -> Setting:
@@ -285,7 +285,7 @@ class TestFile:
         assert "\n" not in message
 
     def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="no such file$"):
+        with pytest.raises(ConfigError, match=r"no such file$"):
             read_file(str(tmp_path / "cello.toml"))
 
     def test_a_password_is_not_shown(self, tmp_path: Path) -> None:
@@ -384,7 +384,7 @@ SOURCES = ("flag", "run", "variable", "file")
 
 
 def four_values(place: Place) -> list[tuple[Any, str]]:
-    """Return four values that are not the default, as many of them different as there are, with their texts."""
+    """Return four values other than the default with their texts, as many different as there are."""
     kind = place.setting.kind
     values: list[Any]
     if isinstance(kind, Switch):
