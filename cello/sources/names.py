@@ -52,10 +52,11 @@ def all_places() -> dict[Key, Place]:
         else:
             found.append(((setting.name, ""), setting))
     names = Counter([field or parameter for (parameter, field), _ in found])
-    return {key: Place(key, setting, _alias(key, names)) for key, setting in found}
+    return {key: Place(key, setting, alias_of(key, names)) for key, setting in found}
 
 
-def _alias(key: Key, names: Counter[str]) -> str | None:
+def alias_of(key: Key, names: Counter[str]) -> str | None:
+    """Return a field's short flag, or None; ``names`` counts the parameters and fields of all settings."""
     group, field = key
     if field == "enabled":
         return f"--{group}"

@@ -171,7 +171,7 @@ class TestPythonAppPy:
 
     def test_web_concurrency(self, tmp_path: Path) -> None:
         write(tmp_path, APP + 'app.run(port=0, env="production", workers=1)\n')
-        environment = {"WEB_CONCURRENCY": "2", "CELLO_ZZ": "1"}
+        environment = {"WEB_CONCURRENCY": "2", "CELLO_CLUSTER_STRATEGY": "spawn", "CELLO_ZZ": "1"}
         with self.running(tmp_path, environment) as server:
             server.stderr.wait_for(r"\(production, 2 x 1 workers\)")
             assert server.stop() == 0

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from cello.errors import ConfigError
 from cello.settings import Choice, Duration, Host, Password, PemPath, Setting, Switch, Texts, Whole
 from cello.sources.file import read_file
 from cello.sources.layers import Given, lay_over
-from cello.sources.places import Key, Place, all_places, groups
+from cello.sources.places import Key, Place, alias_of, all_places, groups
 from cello.sources.reading import Sources, read_sources
 from cello.sources.texts import BadText, read_text
 from cello.sources.variables import RESERVED, read_variables
@@ -60,6 +61,10 @@ class TestPlaces:
     def test_what_names_two_things_is_no_alias(self) -> None:
         assert all_places()["http2", "enabled"].alias == "--http2"
         assert all_places()["http3", "enabled"].alias == "--http3"
+        names = Counter(["port", "size", "size", "depth"])
+        assert alias_of(("one", "size"), names) is None
+        assert alias_of(("one", "port"), Counter(["port", "port"])) is None
+        assert alias_of(("one", "depth"), names) == "--depth"
 
     @pytest.mark.parametrize("name", ["variable", "dotted"])
     def test_no_name_is_there_twice(self, name: str) -> None:
