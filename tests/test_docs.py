@@ -28,7 +28,7 @@ from cello import App, config
 from cello.cli import FLAGS
 from cello.config import RunArguments
 from cello.settings import Group, settings_of
-from cello.sources.places import all_places
+from cello.sources.names import all_places
 from cello.testing import TestClient
 from ci import make_reference
 from tests.kit.imports import read_package

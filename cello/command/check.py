@@ -11,7 +11,7 @@ from typing import Any
 from ..config import RunOptions, refuse_unbuilt, resolve_options
 from ..errors import ConfigError, StartError
 from ..routing import Route, RouteTable
-from ..sources.places import all_places
+from ..sources.names import all_places
 from ..sources.reading import Sources
 from .certificates import look_at
 from .findings import Finding, Level
@@ -45,7 +45,7 @@ def findings(target: str, loaded: Loaded, sources: Sources) -> Iterator[Finding]
     try:
         options = refuse_unbuilt(resolve_options(sources.lay_over(loaded.arguments)))
     except ConfigError as exc:
-        yield Finding(Level.WRONG, "configuration", str(exc))
+        yield Finding(Level.WRONG, "configuration", exc.message)
     else:
         yield from _configuration(loaded, sources, options)
         yield from _certificates(options)

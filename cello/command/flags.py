@@ -14,7 +14,7 @@ from ..cli import HELP, Parser, help_of, is_flag, reader
 from ..config import RunArguments
 from ..settings import Duration, Group, Setting, Switch, Texts, Whole, settings_of
 from ..sources.layers import Given, Layer
-from ..sources.places import Place, all_places
+from ..sources.names import Place, all_places
 from .targets import EXPECTED, BadTarget, Target, parse_target
 
 CONFIG_HELP = "read settings from a TOML file; also CELLO_CONFIG"

@@ -11,7 +11,7 @@ from .. import serving
 from ..config import RunArguments
 from ..errors import ConfigError
 from ..sources.layers import Given, Layer
-from ..sources.places import Key
+from ..sources.names import Key
 from ..sources.reading import Sources, read_sources
 from .flags import Parsed, parse
 from .loading import Loaded, LoadError, Serve, load
@@ -44,7 +44,7 @@ def _run(prog: str, parsed: Parsed, flags: Layer) -> int:
         try:
             serving.serve(application, arguments, sources)
         except ConfigError as exc:
-            print(f"{prog}: {exc}", file=sys.stderr, flush=True)
+            print(f"{prog}: {exc.message}", file=sys.stderr, flush=True)
             raise SystemExit(FAILED) from None
 
     loaded = load_or_exit(prog, parsed, sources, serve)

@@ -21,7 +21,7 @@ from ..checks import did_you_mean
 from ..errors import ConfigError
 from ..settings import PemPath, Setting, Texts, Whole
 from .layers import Given, Layer
-from .places import Key, all_places, groups
+from .names import Key, all_places, groups
 from .texts import BadText, bad, checked, read_text
 
 
@@ -32,16 +32,18 @@ def read_file(path: str) -> Layer:
     parameters = {key[0] for key in all_places()}
     for name, value in _load(path).items():
         if name not in parameters:
-            raise ConfigError(f"{path}: unknown key {name!r}{did_you_mean(name, parameters)}")
+            raise ConfigError(f"{path}: unknown key {name!r}{did_you_mean(name, parameters)}", place="")
         if name not in groups():
             _put(layer, path, folder, (name, ""), value)
             continue
         if not isinstance(value, dict):
-            raise ConfigError(f"{path}: {name}: expected a table, [{name}], got {value!r:.100}")
+            raise ConfigError(f"{path}: {name}: expected a table, [{name}], got {value!r:.100}", place="")
         fields = [key[1] for key in all_places() if key[0] == name]
         for field, each in value.items():
             if field not in fields:
-                raise ConfigError(f"{path}: unknown key {field!r} in [{name}]{did_you_mean(field, fields)}")
+                raise ConfigError(
+                    f"{path}: unknown key {field!r} in [{name}]{did_you_mean(field, fields)}", place=""
+                )
             _put(layer, path, folder, (name, field), each)
     return layer
 
@@ -54,11 +56,11 @@ def _load(path: str) -> Mapping[str, Any]:
             return tomllib.load(file)
     except FileNotFoundError:
         where = "" if os.path.isabs(path) else f" in {os.getcwd()}"
-        raise ConfigError(f"{path}: no such file{where}") from None
+        raise ConfigError(f"{path}: no such file{where}", place="") from None
     except OSError as exc:
-        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from None
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}", place="") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path}: this is not TOML: {exc}") from None
+        raise ConfigError(f"{path}: this is not TOML: {exc}", place="") from None
 
 
 def _put(layer: dict[Key, Given], path: str, folder: str, key: Key, value: Any) -> None:
@@ -66,7 +68,7 @@ def _put(layer: dict[Key, Given], path: str, folder: str, key: Key, value: Any) 
     try:
         read = _value(place.setting, value, folder)
     except BadText as exc:
-        raise ConfigError(f"{path}: {place.dotted}: {exc}") from None
+        raise ConfigError(f"{path}: {place.dotted}: {exc}", place="") from None
     layer[key] = Given(read, f"{path}: {place.dotted}")
 
 

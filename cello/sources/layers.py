@@ -15,7 +15,7 @@ from typing import Any
 from ..config import RunArguments
 from ..errors import ConfigError
 from ..settings import settings_of
-from .places import Key, Place, all_places, groups
+from .names import Key, Place, all_places, groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def _group(parameter: str, config: type, own: Any, fields: Mapping[str, Any]) ->
         return None
     for setting in settings_of(config):
         if setting.default is dataclasses.MISSING and setting.name not in fields:
-            raise ConfigError(_missing(all_places()[parameter, setting.name], config))
+            raise ConfigError(_missing(all_places()[parameter, setting.name], config), place="")
     return config(**fields)
 
 

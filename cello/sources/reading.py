@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ..config import RunArguments
 from .file import read_file
 from .layers import Given, Layer, given_to_run, lay_over
-from .places import Key, all_places
+from .names import Key, all_places
 from .variables import FILE, read_variables
 
 

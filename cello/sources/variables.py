@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..checks import nearest
 from ..errors import ConfigError
 from .layers import Given, Layer
-from .places import PREFIX, Key, all_places
+from .names import PREFIX, Key, all_places
 from .texts import BadText, read_text
 
 FILE = "CELLO_CONFIG"
@@ -72,7 +72,7 @@ def _read(name: str, key: Key, text: str) -> object:
     try:
         return read_text(all_places()[key].setting, text)
     except BadText as exc:
-        raise ConfigError(f"{name}: {exc}") from None
+        raise ConfigError(f"{name}: {exc}", place="") from None
 
 
 def _unknown(name: str, known: list[str]) -> str:

@@ -30,7 +30,7 @@ from cello.command.tracebacks import trimmed
 from cello.errors import StartError
 from cello.routing import RouteTable
 from cello.sources.layers import Given
-from cello.sources.places import all_places
+from cello.sources.names import all_places
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

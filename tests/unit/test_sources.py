@@ -26,7 +26,7 @@ from cello.errors import ConfigError
 from cello.settings import Choice, Duration, Host, Password, PemPath, Setting, Switch, Texts, Whole
 from cello.sources.file import read_file
 from cello.sources.layers import Given, lay_over
-from cello.sources.places import Key, Place, alias_of, all_places, groups
+from cello.sources.names import Key, Place, alias_of, all_places, groups
 from cello.sources.reading import Sources, read_sources
 from cello.sources.texts import BadText, read_text
 from cello.sources.variables import RESERVED, read_variables
