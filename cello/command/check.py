@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..config import RunOptions, refuse_unbuilt, resolve_options
+from ..config import RunOptions
 from ..errors import ConfigError, StartError
+from ..options import refuse_unbuilt, resolve_options
 from ..routing import Route, RouteTable
 from ..sources.names import all_places
 from ..sources.reading import Sources
@@ -56,7 +57,7 @@ def _configuration(loaded: Loaded, sources: Sources, options: RunOptions) -> Ite
     for warning in options.warnings:
         yield Finding(Level.WARNING, "configuration", warning)
     yield Finding(Level.FINE, "configuration", f"{options.env}, {_counted(options.process_count)}")
-    for key, given in sources.winners(loaded.arguments):
+    for key, given in sources.winners(loaded.arguments).items():
         place = all_places()[key]
         shown = "(not shown)" if key[1] == "key_password" else repr(given.value)
         yield Finding(Level.FINE, "configuration", f"{place.dotted} = {shown} ({given.source})")

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..checks import did_you_mean
 from ..errors import ConfigError
-from ..settings import PemPath, Setting, Texts, Whole
+from ..settings import FilePath, PemPath, Setting, Texts, Whole
 from .layers import Given, Layer
 from .names import Key, all_places, groups
 from .texts import BadText, bad, checked, read_text
@@ -81,7 +81,7 @@ def _value(setting: Setting, value: Any, folder: str) -> Any:
     if isinstance(value, dict):
         raise bad(setting, kind.values, value)
     value = checked(setting, value, value)
-    if isinstance(kind, PemPath):
+    if isinstance(kind, PemPath | FilePath):
         return os.path.join(folder, value)
     if isinstance(kind, Texts) and kind.can_be_paths:
         return [os.path.join(folder, each) for each in value]

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..config import RunArguments
 from ..errors import ConfigError
+from ..options import PLACES, check_one_place
 from ..settings import settings_of
 from .names import Key, Place, all_places, groups
 
@@ -46,19 +47,39 @@ def given_to_run(arguments: RunArguments) -> dict[Key, Given]:
 def lay_over(arguments: RunArguments, above: Layer, below: Iterable[Layer]) -> RunArguments:
     """Return run()'s arguments with the layer above them and those below, the higher of them first.
 
-    Raises ConfigError for a group that lacks a field without a default.
+    Raises ConfigError for a group that lacks a field without a default, and for two places to listen on.
     """
-    layers = [above, given_to_run(arguments), *below]
-    merged: dict[Key, Any] = {}
-    for key in all_places():
-        given = next((layer[key] for layer in layers if key in layer), None)
-        if given is not None:
-            merged[key] = given.value
-    plain = {parameter: value for (parameter, field), value in merged.items() if not field}
+    merged = {key: given.value for key, given in winners(arguments, above, below).items()}
+    defaults = {name: RunArguments.__dataclass_fields__[name].default for name in PLACES}
+    plain = {**defaults, **{parameter: value for (parameter, field), value in merged.items() if not field}}
     for parameter, config in groups().items():
         fields = {field: value for (group, field), value in merged.items() if group == parameter and field}
         plain[parameter] = _group(parameter, config, getattr(arguments, parameter), fields)
     return dataclasses.replace(arguments, **plain)
+
+
+def winners(arguments: RunArguments, above: Layer, below: Iterable[Layer]) -> dict[Key, Given]:
+    """Return each setting that some layer names, as it holds; raises ConfigError as ``lay_over``."""
+    layers = _with_one_place([above, given_to_run(arguments), *below])
+    found = {key: next((layer[key] for layer in layers if key in layer), None) for key in all_places()}
+    return {key: given for key, given in found.items() if given is not None}
+
+
+def _with_one_place(layers: list[Layer]) -> list[Layer]:
+    """Return the layers without the places to listen on that a higher layer displaces with its own."""
+    for at, layer in enumerate(layers):
+        named = {name: layer[name, ""].value for name in PLACES if (name, "") in layer}
+        named = {name: value for name, value in named.items() if value is not None}
+        if named:
+            check_one_place(named)
+            kept = ("host", "port") if named.keys() <= {"host", "port"} else tuple(named)
+            displaced = {(name, "") for name in PLACES if name not in kept}
+            lower = [
+                {key: given for key, given in each.items() if key not in displaced}
+                for each in layers[at + 1 :]
+            ]
+            return [*layers[: at + 1], *lower]
+    return layers
 
 
 def _group(parameter: str, config: type, own: Any, fields: Mapping[str, Any]) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..config import RunArguments
 from .file import read_file
-from .layers import Given, Layer, given_to_run, lay_over
-from .names import Key, all_places
+from .layers import Given, Layer, lay_over, winners
+from .names import Key
 from .variables import FILE, read_variables
 
 
@@ -35,13 +35,12 @@ class Sources:
         """Return run()'s arguments with all that is above and below them. Raises ConfigError."""
         return lay_over(arguments, self.flags, (self.variables, self.file))
 
-    def winners(self, arguments: RunArguments) -> Iterator[tuple[Key, Given]]:
-        """Yield each setting that is not left at its default, as it holds, with its source."""
-        layers = (self.flags, given_to_run(arguments), self.variables, self.file)
-        for key in all_places():
-            given = next((layer[key] for layer in layers if key in layer), None)
-            if given is not None:
-                yield key, given
+    def winners(self, arguments: RunArguments) -> dict[Key, Given]:
+        """Return each setting that is not left at its default, as it holds, with its source.
+
+        Raises ConfigError.
+        """
+        return winners(arguments, self.flags, (self.variables, self.file))
 
 
 def read_sources(

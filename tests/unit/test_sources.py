@@ -236,7 +236,8 @@ class TestFile:
     def test_keys_and_tables(self, tmp_path: Path) -> None:
         layer = self.read(
             tmp_path,
-            'port = 81\nenv = "production"\nreload_dirs = ["src"]\ndebug = "none"\n'
+            'port = 81\nenv = "production"\npid_file = "shop.pid"\nuser = 33\n'
+            'reload_dirs = ["src"]\ndebug = "none"\n'
             '[timeout]\nrequest_timeout = 2.5\nstall_timeout = "none"\n'
             '[limits]\nmax_request_size = "2M"\n[tls]\ncert_path = "a.pem"\nkey_path = "/b.pem"\n',
         )
@@ -244,6 +245,8 @@ class TestFile:
         assert values == {
             ("port", ""): 81,
             ("env", ""): "production",
+            ("pid_file", ""): str(tmp_path / "shop.pid"),
+            ("user", ""): 33,
             ("reload_dirs", ""): [str(tmp_path / "src")],
             ("debug", ""): None,
             ("timeout", "request_timeout"): 2.5,
@@ -356,13 +359,40 @@ class TestLayers:
         )
         assert made.tls == TlsConfig("a", "b")
 
+    @pytest.mark.parametrize(
+        ("run", "variables", "file", "place"),
+        [
+            ({"uds": "/a"}, {"port": 81}, {"host": "::1"}, ("127.0.0.1", 8000, "/a", None)),
+            ({"port": 80}, {"uds": "/a"}, {"fd": 3}, ("127.0.0.1", 80, None, None)),
+            ({"port": 80}, {"host": "::1"}, {"uds": "/a"}, ("::1", 80, None, None)),
+            ({}, {"fd": 3}, {"uds": "/a", "port": 1}, ("127.0.0.1", 8000, None, 3)),
+            ({}, {"uds": None}, {"uds": "/a"}, ("127.0.0.1", 8000, None, None)),
+            ({}, {}, {"uds": "/a"}, ("127.0.0.1", 8000, "/a", None)),
+        ],
+    )
+    def test_the_highest_that_names_a_place_to_listen_on_displaces_all_others(
+        self,
+        run: dict[str, Any],
+        variables: dict[str, Any],
+        file: dict[str, Any],
+        place: tuple[object, ...],
+    ) -> None:
+        below = [{(name, ""): Given(value, "") for name, value in each.items()} for each in (variables, file)]
+        made = lay_over(RunArguments(**run), {}, below)
+        assert (made.host, made.port, made.uds, made.fd) == place
+
+    def test_two_places_of_one_source_are_refused(self) -> None:
+        variables = {("uds", ""): Given("/a", ""), ("port", ""): Given(8000, "")}
+        with pytest.raises(ConfigError, match="uds='/a' and port=8000 exclude each other"):
+            lay_over(RunArguments(), {}, [variables])
+
     def test_the_winners_name_their_sources(self) -> None:
         sources = Sources(
             flags={("port", ""): Given(1, "--port")},
             variables={("port", ""): Given(2, "CELLO_PORT"), ("workers", ""): Given(3, "CELLO_WORKERS")},
         )
         arguments = RunArguments(port=4, http2=Http2Config(max_frame_size=20000))
-        assert dict(sources.winners(arguments)) == {
+        assert sources.winners(arguments) == {
             ("port", ""): Given(1, "--port"),
             ("workers", ""): Given(3, "CELLO_WORKERS"),
             ("http2", "max_frame_size"): Given(20000, "run(http2=...)"),
@@ -403,7 +433,7 @@ def four_values(place: Place) -> list[tuple[Any, str]]:
     elif isinstance(kind, Texts):
         return [([f"/{name}"], f"/{name}") for name in "abcd"]
     else:
-        values = [f"/{name}" for name in "abcd"] if isinstance(kind, PemPath) else list("abcd")
+        values = list("abcd") if isinstance(kind, Host) else [f"/{name}" for name in "abcd"]
     return [(value, str(value).lower() if isinstance(value, bool) else str(value)) for value in values[:4]]
 
 
