@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -39,9 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = "flag" if name.startswith("-") else "command"
         return _refuse(f"unknown {what} {name} ({hint})")
     try:
-        return _function(name)(rest)
+        status = _function(name)(rest)
+        sys.stdout.flush()
     except KeyboardInterrupt:  # before there is a server to stop
         return _ENDED_BY_SIGINT
+    except BrokenPipeError:  # whoever reads has left, as in: cello routes app.py | head -1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed there
+        return 1
+    return status
 
 
 def _function(name: str) -> Callable[[Sequence[str]], int]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
+import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.cluster import Cluster
-from tests.kit.process import Process
+from tests.kit.process import PATIENCE_SECONDS, ROOT, Process
 from tests.kit.raw import connected
 from tests.kit.script import APP, STOPPING, asking
 
@@ -397,6 +399,18 @@ class TestLooking:
             with cello(write(tmp_path, source), "routes", target) as process:
                 assert process.wait() == 0
                 assert process.stdout.lines[0].startswith("METHOD")
+
+    def test_a_reader_that_leaves_is_no_traceback(self, tmp_path: Path) -> None:
+        """As in ``cello routes shop.py | head -1``."""
+        ours, theirs = os.pipe()
+        os.close(ours)
+        done = subprocess.run(
+            [sys.executable, "-m", "cello", "routes", "shop.py"],
+            cwd=write(tmp_path, UNGUARDED), env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_SECONDS, check=False,
+        )  # fmt: skip
+        os.close(theirs)
+        assert (done.returncode, done.stderr) == (1, "")
 
     def test_check_of_what_is_well(self, tmp_path: Path) -> None:
         with cello(
