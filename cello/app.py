@@ -8,9 +8,7 @@ composed once.
 from __future__ import annotations
 
 import inspect
-import logging
 import os
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,24 +25,23 @@ from .config import (
     TlsConfig,
 )
 from .dispatch import build
-from .errors import ConfigError, RouteError, StartError
+from .errors import ConfigError, RouteError
 from .health import LIVE_PATH, READY_PATH, HealthChecks
 from .lifespan import Lifespan, State, check_event
-from .logs import configure_logging, warn_of_import
 from .middleware import Parts
 from .middlewares.compression import Compressor, check_min_size
 from .middlewares.cors import Cors, Origin
-from .options import check_one_process, refuse_unbuilt, resolve_options
+from .options import check_one_process
 from .routing import Route, RouteTable, is_async, place_of
+from .serving import resolve, run, sources_of_serve, warn
 from .signatures import check_handler, check_lifespan, check_options, check_part, check_path
-from .threads import HandlerPool, is_loop_running
+from .sources.reading import Sources
+from .threads import HandlerPool
 from .types import Handler, LogFormat
 
-if TYPE_CHECKING:
-    from .cli import Overrides
-
 HandlerT = TypeVar("HandlerT", bound=Handler)
-logger = logging.getLogger("cello")
+
+_NO_SOURCES = Sources()
 
 _NO_PATH = 'as in @app.get("/users")'
 _TOO_LATE = (
@@ -396,9 +393,9 @@ class App:
     ) -> None:
         """Serve until SIGINT or SIGTERM.
 
-        The command line wins over the arguments; ``argv=[]`` reads none. Raises ConfigError for an argument
-        that is wrong; what keeps the server from starting is one line on stderr and exit status 1
-        (SystemExit).
+        The command line wins over the arguments; ``argv=[]`` reads none. CELLO_* variables set what no
+        argument does. Raises ConfigError for an argument that is wrong; what keeps the server from starting
+        is one line on stderr and exit status 1 (SystemExit), a wrong flag or variable the same and 2.
         """
         arguments = RunArguments(
             host=host, port=port, debug=debug, env=env, workers=workers, reload=reload, logs=logs, tls=tls,
@@ -406,38 +403,7 @@ class App:
             reload_dirs=reload_dirs, reload_includes=reload_includes, reload_excludes=reload_excludes,
             uds=uds, fd=fd, pid_file=pid_file, user=user, group=group,
         )  # fmt: skip
-        from .cli import parse_overrides
-
-        options = self.resolve(arguments, parse_overrides(argv))
-        if is_loop_running():
-            raise ConfigError(
-                "app.run() starts an event loop, and one is running here: use `await app.serve(...)`"
-            )
-        configure_logging(options.log_format)
-        try:
-            status = self._serve(options)
-        except StartError as exc:
-            print(f"cello: {exc}", file=sys.stderr, flush=True)
-            status = exc.exit_status
-        if status:
-            raise SystemExit(status)
-
-    def _serve(self, options: RunOptions) -> int:
-        """Serve in this process, or with a supervisor, or as what a supervisor started; the exit status."""
-        from .cluster.handover import is_executed_by_supervisor
-
-        is_executed = is_executed_by_supervisor()
-        if not is_executed:
-            self._warn(options)
-            warn_of_import()
-        if is_executed or options.is_supervised:
-            from .cluster.launch import serve
-
-            return serve(self, options)
-        from .server.process import run
-
-        run(self, options)
-        return 0
+        run(self, arguments, argv)
 
     @named("app.serve")
     async def serve(
@@ -469,8 +435,8 @@ class App:
     ) -> None:
         """Serve inside the running event loop until this coroutine is cancelled, which stops gracefully.
 
-        Parameters as in ``run``, except that no command line is read unless ``argv=None`` asks for it;
-        signals are left to the caller. Raises ConfigError and StartError.
+        Parameters as in ``run``, except that no command line and no variable is read unless ``argv=None``
+        asks for them; signals are left to the caller. Raises ConfigError and StartError.
         """
         arguments = RunArguments(
             host=host, port=port, debug=debug, env=env, workers=workers, reload=reload, logs=logs, tls=tls,
@@ -478,42 +444,20 @@ class App:
             reload_dirs=reload_dirs, reload_includes=reload_includes, reload_excludes=reload_excludes,
             uds=uds, fd=fd, pid_file=pid_file, user=user, group=group,
         )  # fmt: skip
-        from .cli import parse_overrides
         from .server.process import holding
         from .server.worker import Worker
 
-        options = self.resolve(arguments, parse_overrides(argv))
+        options = self.resolve(arguments, sources_of_serve(self, arguments, argv))
         check_one_process(options, "app.serve()")
-        self._warn(options)
+        warn(options)
         with holding(options) as holdings:
             worker = Worker(self, options, holdings.listeners)
             await worker.serve(worker.announce)
 
-    def resolve(self, arguments: RunArguments, overrides: Overrides | None = None) -> RunOptions:
-        """Lay the command line over run()'s arguments; refuses what is not built yet.
+    def resolve(self, arguments: RunArguments, sources: Sources = _NO_SOURCES) -> RunOptions:
+        """Return what holds of run()'s arguments and the other sources; refuses what is not built yet.
 
-        Raises ConfigError for what the arguments ask for; what only the command line asks for is one line on
+        Raises ConfigError for what the arguments ask for; what only another source asks for is one line on
         stderr and exit status 2 (SystemExit).
         """
-        for flag in overrides.unknown if overrides is not None else ():
-            from .cli import default_prog
-
-            print(flag.warning(default_prog()), file=sys.stderr, flush=True)
-        given = overrides.parameters() if overrides is not None else {}
-        try:
-            options = refuse_unbuilt(resolve_options(arguments, given, enable_logging=self._has_logging))
-        except ConfigError as exc:
-            if not given:
-                raise
-            refuse_unbuilt(resolve_options(arguments))  # raises where the arguments alone are at fault
-            from .cli import default_prog
-
-            print(f"{default_prog()}: {exc.message}", file=sys.stderr, flush=True)
-            raise SystemExit(2) from None
-        return options
-
-    def _warn(self, options: RunOptions) -> None:
-        from .server.banner import is_for_people
-
-        for warning in () if is_for_people(sys.stderr) else options.warnings:  # the banner has them
-            logger.warning(warning)
+        return resolve(arguments, sources, has_logging=self._has_logging)

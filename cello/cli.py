@@ -11,13 +11,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from .checks import did_you_mean, in_words, nearest
+from .checks import nearest
 from .config import RunArguments
-from .settings import Account, Choice, FilePath, Host, Kind, Setting, Texts, Whole, listed, settings_of
+from .settings import Choice, Setting, Texts, listed, settings_of
+from .sources.layers import Given, Layer
+from .sources.texts import BadText, read_text
 
 _DESCRIPTION = "Serve this application. Every flag wins over the same parameter of app.run()."
 
@@ -52,12 +53,14 @@ class Flag:
     @property
     def help(self) -> str:
         """The setting's meaning, the words that the flag takes, and the default."""
-        setting = self.setting
-        if self.sets is False:
-            return f"do not {setting.meaning}"
-        words = f": {listed(setting.kind.choices)}" if isinstance(setting.kind, Choice) else ""
-        default = setting.none if setting.default is None else setting.default
-        return f"{setting.meaning}{words}" + (f" (default: {default})" if default is not False else "")
+        return f"do not {self.setting.meaning}" if self.sets is False else help_of(self.setting)
+
+
+def help_of(setting: Setting) -> str:
+    """Return the text of a setting's flag: its meaning, the words that it takes, and the default."""
+    words = f": {listed(setting.kind.choices)}" if isinstance(setting.kind, Choice) else ""
+    default = setting.none if setting.default is None else setting.default
+    return f"{setting.meaning}{words}" + (f" (default: {default})" if default is not False else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +103,13 @@ class Overrides:
         values = {flag.setting.name: getattr(self, flag.setting.name) for flag in FLAGS}
         return {name: value for name, value in values.items() if value is not None}
 
+    def layer(self) -> Layer:
+        """Return what was given, as it is laid over run()'s arguments."""
+        names = {flag.setting.name: flag.name for flag in FLAGS}
+        return {(name, ""): Given(value, names[name]) for name, value in self.parameters().items()}
 
-class _Parser(argparse.ArgumentParser):
+
+class Parser(argparse.ArgumentParser):
     """argparse, with errors of one line."""
 
     def error(self, message: str) -> NoReturn:
@@ -130,17 +138,17 @@ def parse_overrides(argv: Sequence[str] | None = None, prog: str | None = None) 
 
 def _unknown_flags(rest: Sequence[str]) -> tuple[UnknownFlag, ...]:
     names = ["--help", *(flag.name for flag in FLAGS)]
-    flags = [argument.partition("=")[0] for argument in rest if _is_flag(argument)]
+    flags = [argument.partition("=")[0] for argument in rest if is_flag(argument)]
     return tuple(UnknownFlag(flag, nearest(flag, names)) for flag in dict.fromkeys(flags))
 
 
-def _is_flag(argument: str) -> bool:
+def is_flag(argument: str) -> bool:
     """Tell a flag from a value, a negative number or a text that begins with a dash."""
     return re.match(r"--?[^\W\d_][^\s=]*(=|$)", argument) is not None
 
 
-def _parser(prog: str) -> _Parser:
-    parser = _Parser(
+def _parser(prog: str) -> Parser:
+    parser = Parser(
         prog=prog,
         description=_DESCRIPTION,
         epilog=_ENVIRONMENTS_IN_WORDS,
@@ -154,24 +162,28 @@ def _parser(prog: str) -> _Parser:
     return parser
 
 
-def _add(parser: _Parser, flag: Flag) -> None:
+def _add(parser: Parser, flag: Flag) -> None:
     name, target, text = flag.name, flag.setting.name, flag.help.replace("%", "%%")
     if isinstance(flag.setting.kind, Texts):
         parser.add_argument(name, dest=target, action="append", metavar=flag.metavar, help=text)
     elif flag.sets is None:
-        reader = _reader(flag.setting.kind)
-        parser.add_argument(name, dest=target, type=reader, metavar=flag.metavar, help=text)
+        # Where nothing is given, Overrides has None: no value here may be that.
+        read = reader(replace(flag.setting, none=None))
+        parser.add_argument(name, dest=target, type=read, metavar=flag.metavar, help=text)
     else:
         parser.add_argument(name, dest=target, action="store_const", const=flag.sets, help=text)
 
 
-def _reader(kind: Kind) -> Callable[[str], Any]:
-    if isinstance(kind, Whole):
-        return partial(_int, kind.allowed)
-    if isinstance(kind, Choice):
-        return partial(_choice, kind.choices)
-    assert isinstance(kind, Host | FilePath | Account)
-    return partial(_text, kind)
+def reader(setting: Setting) -> Callable[[str], Any]:
+    """Return what reads a flag's value, for argparse."""
+
+    def read(text: str) -> Any:
+        try:
+            return read_text(setting, text)
+        except BadText as exc:
+            raise argparse.ArgumentTypeError(str(exc)) from None
+
+    return read
 
 
 _SETTINGS = {setting.name: setting for setting in settings_of(RunArguments)}
@@ -194,25 +206,3 @@ FLAGS = (
     Flag("--user", _SETTINGS["user"], "USER"),
     Flag("--group", _SETTINGS["group"], "GROUP"),
 )
-
-
-def _text(kind: Host | FilePath | Account, text: str) -> str:
-    if not kind.accepts(text):
-        hint = kind.hint(text) if isinstance(kind, Host) else ""
-        raise argparse.ArgumentTypeError(f"expected {kind.in_words}, got {text!r}{hint}")
-    return text
-
-
-def _int(allowed: range, text: str) -> int:
-    # int() alone takes "1_000", " 80 " and digits of other scripts.
-    is_plain = text.isascii() and text.isdigit() and len(text) < 10
-    if not is_plain or int(text) not in allowed:
-        raise argparse.ArgumentTypeError(f"expected {in_words(allowed)}, got {text!r}")
-    return int(text)
-
-
-def _choice(choices: tuple[str, ...], text: str) -> str:
-    if text not in choices:
-        expected, hint = listed(choices, quote="'"), did_you_mean(text, choices)
-        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}{hint}")
-    return text

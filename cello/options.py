@@ -1,4 +1,4 @@
-"""What run() makes of its arguments: the command line laid over them, defaults filled in.
+"""What run() makes of its arguments, with all sources laid over each other (sources/): defaults filled in.
 
 What cannot be right together (HTTP/2 without TLS, two places to listen in) is refused here, since no class by
 itself can see it; what this version cannot do yet by ``refuse_unbuilt``.
@@ -50,15 +50,14 @@ def count_cpus() -> int:
     return min(count or 1, WORKERS[-1])
 
 
-def resolve_options(
-    arguments: RunArguments, overrides: Mapping[str, Any] | None = None, *, enable_logging: bool = False
-) -> RunOptions:
-    """Lay the command line over run()'s arguments and fill in the defaults.
+def resolve_options(given: RunArguments, *, enable_logging: bool = False) -> RunOptions:
+    """Fill in the defaults of what run() and the other sources say.
 
-    ``overrides`` maps names of parameters to values and wins; ``enable_logging`` says that the application
-    asked for request logging. Raises ConfigError for values that do not go together.
+    ``enable_logging`` says that the application asked for request logging. Raises ConfigError for values that
+    do not go together.
     """
-    given = _laid_over(arguments, overrides or {})
+    at = {name: getattr(given, name) for name in PLACES}
+    check_one_place({name: value for name, value in at.items() if value != _DEFAULT_PLACES[name]})
     _check_tls_is_there(given)
     if given.group is not None and given.user is None:
         raise ConfigError(f"group={given.group!r} without user: give the user to run as, too")
@@ -121,30 +120,15 @@ def check_one_process(options: RunOptions, who: str) -> None:
         raise ConfigError(f"{asked}: {who} serves in this very process; app.run() can start others")
 
 
-def _laid_over(arguments: RunArguments, overrides: Mapping[str, Any]) -> RunArguments:
-    """Return the arguments with what the command line says; refuses two places to listen on at once.
+PLACES = ("uds", "fd", "host", "port")
+"""The parameters that say where to listen: host and port are one place, each of the others is another."""
 
-    A place that the command line names displaces whichever run() was given.
-    """
-    if any(name in overrides for name in _PLACE_DEFAULTS):
-        _check_one_place({name: overrides[name] for name in _PLACE_DEFAULTS if name in overrides})
-        is_tcp = "host" in overrides or "port" in overrides
-        displaced = ("uds", "fd") if is_tcp else tuple(_PLACE_DEFAULTS)
-        overrides = {**{name: _PLACE_DEFAULTS[name] for name in displaced}, **overrides}
-    else:
-        given = {name: getattr(arguments, name) for name in _PLACE_DEFAULTS}
-        _check_one_place({name: value for name, value in given.items() if value != _PLACE_DEFAULTS[name]})
-    return replace(arguments, **overrides)
+_DEFAULT_PLACES: dict[str, Any] = {name: RunArguments.__dataclass_fields__[name].default for name in PLACES}
 
 
-_PLACE_DEFAULTS: dict[str, Any] = {
-    name: RunArguments.__dataclass_fields__[name].default for name in ("host", "port", "uds", "fd")
-}
-
-
-def _check_one_place(given: Mapping[str, Any]) -> None:
-    """Refuse more than one place to listen on; host and port are one."""
-    names = [name for name in ("uds", "fd", "host", "port") if name in given]
+def check_one_place(given: Mapping[str, Any]) -> None:
+    """Refuse more than one place to listen on; raises ConfigError."""
+    names = [name for name in PLACES if name in given]
     if len(names) > 1 and names[0] in ("uds", "fd"):
         one, other = (f"{name}={given[name]!r}" for name in names[:2])
         raise ConfigError(f"{one} and {other} exclude each other: the server listens in one place")

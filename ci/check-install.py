@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 from http.client import HTTPConnection
 from pathlib import Path
@@ -56,8 +57,23 @@ def check(server: subprocess.Popen[str], implementation: str) -> None:
         raise SystemExit(f"check-install: the server ended with status {status}: {server.stderr.read()}")
 
 
+def check_command(implementation: str) -> None:
+    """Ask the script that was installed with Cello for its version; raises SystemExit with what is wrong."""
+    script = Path(sysconfig.get_path("scripts")) / ("cello.exe" if os.name == "nt" else "cello")
+    if not script.exists():
+        raise SystemExit(f"check-install: the command is not installed: there is no {script}")
+    environment = {name: value for name, value in os.environ.items() if name != "CELLO_NO_EXTENSIONS"}
+    arguments = [str(script), "version"]
+    done = subprocess.run(
+        arguments, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
+    if done.returncode != 0 or f", {implementation}" not in done.stdout.partition("\n")[0]:
+        raise SystemExit(f"check-install: cello version says: {done.stdout}{done.stderr}")
+
+
 def main(implementation: str) -> None:
-    """Start the example, check it and leave no process behind."""
+    """Check the command, start the example, check it and leave no process behind."""
+    check_command(implementation)
     environment = {name: value for name, value in os.environ.items() if name != "CELLO_NO_EXTENSIONS"}
     arguments = [sys.executable, "-I", str(EXAMPLE), "--port", "0", "--no-logs"]
     with subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, text=True) as server:

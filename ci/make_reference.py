@@ -1,7 +1,7 @@
-"""Makes the tables of docs/configuration.md from cello/config.py: python ci/make_reference.py
+"""Makes the tables of configuration.md and command.md in docs from the code: python ci/make_reference.py
 
-The page's text stands outside of the markers and is written by hand; what is between them is overwritten.
-tests/test_docs.py fails while the page is not what this script makes.
+The pages' text stands outside of the markers and is written by hand; what is between them is overwritten.
+tests/test_docs.py fails while a page is not what this script makes.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ sys.path.insert(0, str(ROOT))  # the clone's own modules, whatever is installed
 
 from cello import config  # noqa: E402
 from cello.cli import FLAGS, HELP  # noqa: E402
+from cello.command.flags import CONFIG_HELP, rows  # noqa: E402
 from cello.settings import Group, Setting, settings_of  # noqa: E402
 
 PAGE = ROOT / "docs" / "configuration.md"
+COMMAND_PAGE = ROOT / "docs" / "command.md"
 COMMAND = "python ci/make_reference.py"
 CLASSES = ("TlsConfig", "TimeoutConfig", "LimitsConfig", "Http2Config", "Http3Config", "ClusterConfig")
 OPENING = f"<!-- {{name}}: made from cello/config.py by `{COMMAND}` -->\n"
@@ -77,29 +79,42 @@ def flags_table() -> str:
     return table(("Flag", "Sets", "Meaning"), [*rows, ("`--help`", "", HELP)])
 
 
-def tables() -> dict[str, str]:
-    """Return every table that the page has to have, by the name in its marker."""
+def sources_table() -> str:
+    """Render what each setting is called on the command line, in the environment and in a file."""
+    lines = [
+        (", ".join(f"`{flag}`" for flag in shown.split(", ")), f"`{place.variable}`", f"`{place.dotted}`")
+        for place, shown in rows()
+    ]
+    config = ("`--config FILE`", "`CELLO_CONFIG`", CONFIG_HELP.partition(";")[0])
+    return table(("Flag", "Variable", "Key of the file"), [*lines, config])
+
+
+def tables(page: Path) -> dict[str, str]:
+    """Return every table that a page has to have, by the name in its marker."""
+    if page == COMMAND_PAGE:
+        return {"sources": sources_table()}
     made = {name: settings_table(getattr(config, name), "Field") for name in CLASSES}
     return {"run": settings_table(config.RunArguments, "Parameter"), "flags": flags_table(), **made}
 
 
-def remade(text: str) -> str:
-    """Return the page with fresh tables. Raises ValueError where the markers of one do not stand once."""
-    for name, made in tables().items():
+def remade(text: str, page: Path = PAGE) -> str:
+    """Return a page with fresh tables. Raises ValueError where the markers of one do not stand once."""
+    for name, made in tables(page).items():
         opening, closing = OPENING.format(name=name), CLOSING.format(name=name)
         between = re.compile(f"(?<={re.escape(opening)}).*?(?={re.escape(closing)})", re.DOTALL)
         if len(between.findall(text)) != 1:
-            raise ValueError(f"expected {opening!r} and {closing!r} once in {PAGE.name}")
+            raise ValueError(f"expected {opening!r} and {closing!r} once in {page.name}")
         text = between.sub(lambda _, made=made: made, text)
     return text
 
 
 def main() -> None:
-    """Rewrite the page."""
-    text = PAGE.read_text("utf-8")
-    fresh = remade(text)
-    PAGE.write_text(fresh, "utf-8")
-    print(f"{PAGE.relative_to(ROOT)}: {'nothing to change' if fresh == text else 'rewritten'}")
+    """Rewrite the pages."""
+    for page in (PAGE, COMMAND_PAGE):
+        text = page.read_text("utf-8")
+        fresh = remade(text, page)
+        page.write_text(fresh, "utf-8")
+        print(f"{page.relative_to(ROOT)}: {'nothing to change' if fresh == text else 'rewritten'}")
 
 
 if __name__ == "__main__":

@@ -46,11 +46,13 @@ LEVELS: list[set[str]] = [
         "dispatch",
     },
     {"settings", "config", "options"},
+    {"sources"},
     {"server"},
     {"testing"},
     {"cluster"},
-    {"cli"},
-    {"app", "", "__main__"},
+    {"cli", "serving"},
+    {"app", ""},
+    {"command", "__main__"},
 ]
 
 HOMES: dict[str, set[str]] = {

@@ -28,6 +28,7 @@ from cello import App, config
 from cello.cli import FLAGS
 from cello.config import RunArguments
 from cello.settings import Group, settings_of
+from cello.sources.names import all_places
 from cello.testing import TestClient
 from ci import make_reference
 from tests.kit.imports import read_package
@@ -160,10 +161,23 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in slugs, target
 
 
-def test_the_reference_is_made_from_the_code() -> None:
-    page = make_reference.PAGE.read_text("utf-8")
-    is_fresh = make_reference.remade(page) == page
-    assert is_fresh, f"docs/configuration.md and cello/config.py differ: run {make_reference.COMMAND}"
+@pytest.mark.parametrize(
+    "page", [make_reference.PAGE, make_reference.COMMAND_PAGE], ids=lambda page: page.name
+)
+def test_the_reference_is_made_from_the_code(page: Path) -> None:
+    text = page.read_text("utf-8")
+    is_fresh = make_reference.remade(text, page) == text
+    assert is_fresh, f"docs/{page.name} and cello/config.py differ: run {make_reference.COMMAND}"
+
+
+def test_the_table_of_sources_has_every_setting() -> None:
+    """What is edited by hand between the marks is found, or the test above could not fail."""
+    text = make_reference.COMMAND_PAGE.read_text("utf-8")
+    for place in all_places().values():
+        assert f"| `{place.variable}` | `{place.dotted}` |" in text
+    edited = text.replace("CELLO_PORT` |", "CELLO_EDITED` |")
+    assert edited != text
+    assert make_reference.remade(edited, make_reference.COMMAND_PAGE) == text
 
 
 @pytest.mark.parametrize("kind", CONFIGS, ids=lambda kind: kind.__name__)

@@ -128,7 +128,7 @@ def _is_below(folder: str, other: str) -> bool:
 def _module_folders() -> Iterator[str]:
     """Yield the folders of the modules that are imported and were not installed, and the script's."""
     installed = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), *site.getsitepackages()}
-    installed.add(site.getusersitepackages())
+    installed |= {site.getusersitepackages(), sysconfig.get_path("scripts")}  # there the script cello is
     own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)

@@ -171,7 +171,7 @@ def _warn_unless_valid(context: ssl.SSLContext, config: TlsConfig, certificate: 
     client.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     try:
         client.load_verify_locations(cadata=certificate.decode("ascii", "ignore"))
-        _shake_hands(context, client)
+        shake_hands(context, client)
     except ssl.SSLError as exc:
         reason = exc.verify_message if isinstance(exc, ssl.SSLCertVerificationError) else exc.reason
         _log.warning("certificate %s: clients will refuse it (%s)", os.fspath(config.cert_path), reason)
@@ -183,12 +183,12 @@ def _certificate_shown(context: ssl.SSLContext) -> bytes | None:
     client.check_hostname = False
     client.verify_mode = ssl.CERT_NONE
     try:
-        return _shake_hands(context, client).getpeercert(binary_form=True)
+        return shake_hands(context, client).getpeercert(binary_form=True)
     except ssl.SSLError:
         return None
 
 
-def _shake_hands(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> ssl.SSLObject:
+def shake_hands(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> ssl.SSLObject:
     """Play a handshake in memory up to the client's view of the server's certificate."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = client_context.wrap_bio(to_client, to_server)

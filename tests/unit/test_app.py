@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cello import App, ConfigError, HTTPError, Request, RouteError, TimeoutConfig
-from cello.app import configure_logging
+from cello.logs import configure_logging
 from cello.testing import TestClient, live_server
 from tests.kit.log_watch import watching_log
 

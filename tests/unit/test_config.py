@@ -25,6 +25,7 @@ from cello.config import (
 )
 from cello.errors import ConfigError
 from cello.options import count_cpus, refuse_unbuilt, resolve_options, shutdown_delay_seconds
+from cello.sources.layers import Given, lay_over
 
 TLS = TlsConfig(cert_path="cert.pem", key_path="key.pem")
 SECONDS = "expected a number of seconds above 0 and at most 2147483647"
@@ -44,6 +45,11 @@ INT_RANGES = [
     (RunArguments, "workers", 1, 1024),
 ]
 TIMEOUTS = ("request_timeout", "response_timeout", "keep_alive_timeout")
+
+
+def with_flags(arguments: RunArguments, flags: dict[str, Any]) -> RunArguments:
+    """Lay parameters over run()'s arguments, as the command line's flags are."""
+    return lay_over(arguments, {(name, ""): Given(value, "a flag") for name, value in flags.items()}, [])
 
 
 def values_of(config: object) -> dict[str, object]:
@@ -417,7 +423,7 @@ class TestResolve:
             resolve_options(RunArguments(**given))
         assert caught.value.message == line
         with pytest.raises(ConfigError) as caught:
-            resolve_options(RunArguments(), given)
+            resolve_options(with_flags(RunArguments(), given))
         assert caught.value.message == line
 
     def test_a_host_and_port_left_at_their_defaults_exclude_nothing(self) -> None:
@@ -439,7 +445,7 @@ class TestResolve:
     def test_a_place_of_the_command_line_displaces_that_of_the_arguments(
         self, arguments: dict[str, Any], overrides: dict[str, Any], place: tuple[object, ...]
     ) -> None:
-        options = resolve_options(RunArguments(**arguments), overrides)
+        options = resolve_options(with_flags(RunArguments(**arguments), overrides))
         assert (options.host, options.port, options.uds, options.fd) == place
 
     @pytest.mark.parametrize("value", ["", "a\0b", 3, b"/a"])
@@ -461,7 +467,7 @@ class TestResolve:
         with pytest.raises(ConfigError) as caught:
             resolve_options(RunArguments(group="www-data"))
         assert caught.value.message == "group='www-data' without user: give the user to run as, too"
-        assert resolve_options(RunArguments(group=33), {"user": "www-data"}).group == 33
+        assert resolve_options(with_flags(RunArguments(group=33), {"user": "www-data"})).group == 33
 
     @pytest.mark.parametrize("value", ["", "a\0b", 3, b"/a"])
     def test_a_pid_file_that_is_no_path_is_refused(self, value: object) -> None:
@@ -506,25 +512,27 @@ class TestResolve:
         self, env: str, logs: bool | None, enable_logging: bool, no_logs: bool, expected: bool
     ) -> None:
         overrides = {"logs": False} if no_logs else {}
-        options = resolve_options(RunArguments(env=env, logs=logs), overrides, enable_logging=enable_logging)
+        arguments = with_flags(RunArguments(env=env, logs=logs), overrides)
+        options = resolve_options(arguments, enable_logging=enable_logging)
         assert options.logs is expected
 
     def test_the_command_line_wins(self) -> None:
         overrides = {"host": "::1", "port": 81, "env": "production", "workers": 3, "debug": True}
-        options = resolve_options(RunArguments(port=80, env="development", workers=9, debug=False), overrides)
+        arguments = RunArguments(port=80, env="development", workers=9, debug=False)
+        options = resolve_options(with_flags(arguments, overrides))
         assert (options.host, options.port, options.env) == ("::1", 81, "production")
         assert (options.workers, options.debug, options.logs) == (3, True, False)
 
     def test_overrides_are_checked_too(self) -> None:
         with pytest.raises(ConfigError, match=r"^app\.run\(port=70000\): expected an int from 0 to 65535 \("):
-            resolve_options(RunArguments(), {"port": 70000})
+            resolve_options(with_flags(RunArguments(), {"port": 70000}))
 
     def test_reload_is_on_in_development_when_asked_for(self) -> None:
         options = resolve_options(RunArguments(reload=True))
         assert (options.reload, options.warnings) == (True, ())
 
     def test_reload_is_off_in_production_with_a_warning(self) -> None:
-        options = resolve_options(RunArguments(env="production"), {"reload": True})
+        options = resolve_options(with_flags(RunArguments(env="production"), {"reload": True}))
         assert options.reload is False
         assert options.warnings == (
             "reload=True has no effect with env='production': hot reload is for development",

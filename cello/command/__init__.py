@@ -1,0 +1,1 @@
+"""The command ``cello``: run, dev, routes, check and version."""
