@@ -143,6 +143,8 @@ class _Child:
 
     def _do(self, message: Message) -> None:
         what = message["do"]
+        if what in ("adopt", "release") and self._is_draining:
+            return  # it has no listeners any more
         if what == "adopt":
             listeners = [listener.dup() for listener in _listeners_of(self._seat, message["slot"])]
             self._worker.adopt(message["slot"], listeners)

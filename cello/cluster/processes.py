@@ -105,9 +105,17 @@ class Processes:
 
     def start_leader(self, generation: int) -> None:
         """Execute the program again, as a leader."""
-        channel, theirs = make_channel()
-        with theirs:
-            pid = self._execute(self._handover("leader", theirs)).pid
+        try:
+            channel, theirs = make_channel()
+            with theirs:
+                try:
+                    pid = self._execute(self._handover("leader", theirs)).pid
+                except OSError:
+                    channel.close()
+                    raise
+        except OSError as exc:
+            self._report(ev.LeaderGone(generation, f"it could not be started: {exc}"))
+            return
         self._know_leader(LeaderProcess(generation, pid, channel))
 
     def _lead(self, theirs: socket.socket) -> NoReturn:
@@ -135,28 +143,38 @@ class Processes:
 
     def start_worker(self, number: int, slot: int, generation: int | None) -> None:
         """Start a worker in a slot: forked by a generation's leader, or executed where there is none."""
-        row = self.board.take_row()
-        channel, theirs = make_channel()
-        stacks, stacks_theirs = _pipe()
-        worker = WorkerProcess(number, row, channel, stacks)
-        self.workers[number] = worker
-        self._selector.register(channel, selectors.EVENT_READ, lambda: self._on_worker_input(worker))
-        if stacks >= 0:
-            self._selector.register(stacks, selectors.EVENT_READ, lambda: self._on_stacks(worker))
-        seat = {"worker": number, "slot": slot, "row": row}
         try:
-            if generation is not None:
-                self._ask_to_fork(generation, seat, [theirs.fileno(), stacks_theirs])
+            self._start_worker(number, slot, generation)
+        except (OSError, RuntimeError) as exc:  # no descriptor, no memory, no row left: the next try may have
+            reason = f"it could not be started: {exc}"
+            if number in self.workers:
+                self._forget_worker(self.workers[number], reason, is_clean=False)
             else:
-                handover = self._handover("worker", theirs, stacks=stacks_theirs, **seat)
-                worker.process = self._execute(handover, theirs)
+                self._report(ev.WorkerGone(number, reason))
+
+    def _start_worker(self, number: int, slot: int, generation: int | None) -> None:
+        with contextlib.ExitStack() as theirs:
+            channel, control = make_channel()
+            theirs.callback(control.close)
+            ours = theirs.enter_context(contextlib.ExitStack())
+            ours.callback(channel.close)
+            stacks, stacks_theirs = _pipe()
+            theirs.callback(_close_pipe, stacks_theirs)
+            ours.callback(_close_pipe, stacks)
+            worker = WorkerProcess(number, self.board.take_row(), channel, stacks)
+            ours.pop_all()  # from now on they are the worker's
+            self.workers[number] = worker
+            self._selector.register(channel, selectors.EVENT_READ, lambda: self._on_worker_input(worker))
+            if stacks >= 0:
+                self._selector.register(stacks, selectors.EVENT_READ, lambda: self._on_stacks(worker))
+            seat = {"worker": number, "slot": slot, "row": worker.row}
+            if generation is not None:
+                self._ask_to_fork(generation, seat, [control.fileno(), stacks_theirs])
+            else:
+                handover = self._handover("worker", control, stacks=stacks_theirs, **seat)
+                worker.process = self._execute(handover, control)
                 worker.pid = worker.process.pid
                 self._report(ev.WorkerForked(number, worker.pid))
-        except OSError as exc:
-            self._forget_worker(worker, f"it could not be started: {exc}", is_clean=False)
-        finally:
-            theirs.close()
-            _close_pipe(stacks_theirs)
 
     def _ask_to_fork(self, generation: int, seat: dict[str, int], descriptors: list[int]) -> None:
         leader = self.leaders.get(generation)
@@ -202,17 +220,23 @@ class Processes:
             worker.channel.send(message)
 
     def kill(self, number: int, signal_number: int) -> None:
-        """Send a worker a signal."""
+        """Send a worker a signal; one that has no process yet, and is to be killed, counts as gone."""
         worker = self.workers.get(number)
-        if worker is not None and worker.pid is not None and signal_number:
+        if worker is None or not signal_number:
+            return
+        if worker.pid is None:
+            if signal_number == KILL_SIGNAL:  # its leader has not come to it; its end of the channel closes
+                self._forget_worker(worker, "it was never started", is_clean=False)
+        else:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(worker.pid, signal_number)
 
     def look(self) -> dict[int, float]:
         """Do what is due every tick; returns when each worker's event loop last ran."""
         now = time.monotonic()
+        for channel in self.channels():
+            channel.flush()
         for worker in list(self.workers.values()):
-            worker.channel.flush()
             if worker.output and now - worker.wrote_at >= QUIET_SECONDS:
                 self._log_stacks(worker)
             patience = 0.0 if IS_WINDOWS else LOST_SECONDS
@@ -229,11 +253,12 @@ class Processes:
         if self.leaders.get(leader.generation) is not leader:
             return  # forgotten in the same turn
         try:
-            messages = leader.channel.receive()
+            self._take_leaders_messages(leader)
         except Closed:
-            self._selector.unregister(leader.channel)
-            return  # SIGCHLD brings its status
-        for message in messages:
+            self._selector.unregister(leader.channel)  # SIGCHLD brings its status
+
+    def _take_leaders_messages(self, leader: LeaderProcess) -> None:
+        for message in leader.channel.receive():
             what = message["is"]
             if what == "ready":
                 self._report(ev.LeaderReady(leader.generation, message["can_fork"]))
@@ -308,6 +333,8 @@ class Processes:
                     self._forget_worker(worker, in_words(status), is_clean=status == 0)
 
     def _forget_leader(self, leader: LeaderProcess, reason: str) -> None:
+        with contextlib.suppress(Closed, OSError):
+            self._take_leaders_messages(leader)  # what it said last
         if self.leaders.get(leader.generation) is leader:
             del self.leaders[leader.generation]
         self._close(leader.channel)

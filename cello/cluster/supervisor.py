@@ -119,8 +119,11 @@ class Supervisor:
             self._guarded(self._tick)
         while self._events and self._status is None:
             event = self._events.pop(0)
-            for action in self._machine.step(event, time.monotonic()):
-                self._guarded(lambda action=action: self._act(action))  # type: ignore[misc]
+            self._guarded(lambda event=event: self._take(event))  # type: ignore[misc]
+
+    def _take(self, event: Event) -> None:
+        for action in self._machine.step(event, time.monotonic()):
+            self._guarded(lambda action=action: self._act(action))  # type: ignore[misc]
 
     def _guarded(self, act: Callable[[], None]) -> None:
         try:
