@@ -217,6 +217,8 @@ class Machine(Roster):
         worker = self.workers.get(event.worker)
         if worker is None or worker.state is WorkerState.DRAIN or worker.replace_reason is not None:
             return
+        if self.phase is Phase.STOPPING:  # who stops all processes of a group has sent them SIGTERM too
+            return
         worker.replace_reason = event.reason
         self._log(logging.INFO, f"{worker.name} will be replaced: {event.reason}")
 

@@ -64,7 +64,7 @@ def banner(urls: Sequence[str], options: RunOptions, *, is_uvloop: bool, has_col
         f"  {bold}Cello {__version__}{plain} {dim}{IMPLEMENTATION}, on {loop}{plain}",
         "",
         *(
-            f"  {bold}{url}{plain}{dim}{note}{plain}"
+            f"  {bold}{url}{plain}{note and dim + note + plain}"
             for url, note in (_for_clients(url, options) for url in urls)
         ),
         f"  {options.env}, {contexts}, {' and '.join(protocols(options))}",
