@@ -6,7 +6,6 @@ itself can see it; what this version cannot do yet by ``refuse_unbuilt``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,6 +21,7 @@ from .config import (
     RunOptions,
     TimeoutConfig,
 )
+from .cpus import count_cpus, count_usable_cpus
 from .errors import ConfigError
 
 KUBERNETES_DELAY_SECONDS = 5.0
@@ -36,18 +36,6 @@ def shutdown_delay_seconds(cluster: ClusterConfig, environment: Mapping[str, str
     if cluster.shutdown_delay is not None:
         return cluster.shutdown_delay
     return KUBERNETES_DELAY_SECONDS if "KUBERNETES_SERVICE_HOST" in environment else 0.0
-
-
-def count_cpus() -> int:
-    """Count the CPUs that this process may use, which is what ``workers`` defaults to."""
-    process_cpu_count = getattr(os, "process_cpu_count", None)  # Python 3.13
-    if process_cpu_count is not None:
-        count = process_cpu_count()
-    elif hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count()
-    return min(count or 1, WORKERS[-1])
 
 
 def resolve_options(given: RunArguments, *, enable_logging: bool = False) -> RunOptions:
@@ -72,7 +60,7 @@ def resolve_options(given: RunArguments, *, enable_logging: bool = False) -> Run
         port=given.port,
         debug=is_development if given.debug is None else given.debug,
         env=env,
-        workers=count_cpus() if given.workers is None else given.workers,
+        workers=min(count_cpus(), WORKERS[-1]) if given.workers is None else given.workers,
         reload=given.reload and is_development,
         logs=is_development or enable_logging if given.logs is None else given.logs,
         tls=given.tls,
@@ -100,7 +88,7 @@ def _resolve_cluster(given: RunArguments, is_development: bool) -> ClusterConfig
     if cluster is None:
         return ClusterConfig() if is_reloading else None
     if cluster.processes == "auto":
-        cluster = replace(cluster, processes=min(count_cpus(), PROCESSES[-1]))
+        cluster = replace(cluster, processes=min(count_usable_cpus(), PROCESSES[-1]))
     if cluster.processes == 1 and not is_reloading:
         for name in ("max_requests", "max_rss", "max_lifetime"):
             if getattr(cluster, name) is not None:

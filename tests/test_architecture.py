@@ -45,7 +45,7 @@ LEVELS: list[set[str]] = [
         "lifespan",
         "dispatch",
     },
-    {"settings", "config", "options"},
+    {"settings", "config", "cpus", "options"},
     {"sources"},
     {"server"},
     {"testing"},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,9 @@ from cello.config import (
     TimeoutConfig,
     TlsConfig,
 )
+from cello.cpus import count_cpus
 from cello.errors import ConfigError
-from cello.options import count_cpus, refuse_unbuilt, resolve_options, shutdown_delay_seconds
+from cello.options import refuse_unbuilt, resolve_options, shutdown_delay_seconds
 from cello.sources.layers import Given, lay_over
 
 TLS = TlsConfig(cert_path="cert.pem", key_path="key.pem")
@@ -558,24 +558,9 @@ class TestResolve:
         assert options.http2 == Http2Config(enabled=False)
 
 
-class TestCountCpus:
-    def test_the_process_count_of_newer_pythons_comes_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(os, "process_cpu_count", lambda: 7, raising=False)
-        assert count_cpus() == 7
-
-    def test_then_the_affinity(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.delattr(os, "process_cpu_count", raising=False)
-        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 5}, raising=False)
-        assert count_cpus() == 3
-
-    @pytest.mark.parametrize(("count", "expected"), [(None, 1), (6, 6), (5000, 1024)])
-    def test_then_the_machine(
-        self, monkeypatch: pytest.MonkeyPatch, count: int | None, expected: int
-    ) -> None:
-        monkeypatch.delattr(os, "process_cpu_count", raising=False)
-        monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-        monkeypatch.setattr(os, "cpu_count", lambda: count)
-        assert count_cpus() == expected
+def test_workers_are_no_more_than_may_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cello.options.count_cpus", lambda: 5000)
+    assert resolve_options(RunArguments()).workers == 1024
 
 
 class TestRefuseUnbuilt:
