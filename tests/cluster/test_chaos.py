@@ -12,13 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from cello import IMPLEMENTATION
 from tests.cluster import blows
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="watches processes through /proc"
 )
 
-STRATEGIES = ("fork", "spawn")
+# The supervisor is the same Python in both implementations, and a blow takes seconds: with the pure twins,
+# whose workers are slower and no different, one strategy will do.
+STRATEGIES = ("fork", "spawn") if IMPLEMENTATION == "compiled" else ("fork",)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
