@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import pytest
@@ -10,6 +11,10 @@ import pytest
 import cello
 
 IS_PURE_RUN = os.environ.get("CELLO_NO_EXTENSIONS", "") not in ("", "0")
+
+# A shell's background job ignores SIGINT, and whatever it starts inherits that: no test could press Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def compiled_modules() -> list[str]:
