@@ -404,4 +404,13 @@ def _is_alive(worker: WorkerProcess) -> bool:
         return False
     except OSError:
         return True
-    return True
+    return not _is_zombie(worker.pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Tell whether a process has ended and its parent, a leader that is stopped, does not reap it (Linux)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"Z"
+    except OSError:
+        return False

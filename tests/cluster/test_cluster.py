@@ -280,3 +280,17 @@ def test_processes_auto_is_a_number_of_cpus(tmp_path: Path) -> None:
         assert found is not None
         assert int(found[1] or 1) <= len(os.sched_getaffinity(0))
         assert cluster.stop() == 0
+
+
+def test_a_leader_that_is_stopped_holds_up_neither_the_slot_nor_the_end(tmp_path: Path) -> None:
+    with running_cluster(tmp_path) as cluster:
+        before = cluster.wait_for_workers(2)
+        (leader,) = cluster.leaders
+        os.kill(leader, signal.SIGSTOP)
+        os.kill(before[0], signal.SIGKILL)  # a zombie from now on, which nobody reaps
+        cluster.wait_until(lambda: len(set(cluster.workers) - {before[0]}) == 2, "another worker")
+        assert leader not in cluster.leaders
+        (leader,) = cluster.leaders
+        os.kill(leader, signal.SIGSTOP)
+        assert cluster.stop() == 0
+        assert cluster.members() == []
