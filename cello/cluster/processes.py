@@ -94,12 +94,15 @@ class Processes:
         channel, theirs = make_channel()
         flush_output()
         freeze()
-        pid = os.fork()
-        if pid == 0:
-            signal.set_wakeup_fd(-1)
-            close()
-            channel.close()
-            self._lead(theirs)
+        # Until the leader has a life of its own, what it receives would wake this process: a Ctrl-C, which
+        # goes to the whole group, would be two. It unblocks the signals when it ignores them.
+        with signals_blocked():
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                close()
+                channel.close()
+                self._lead(theirs)
         theirs.close()
         self._know_leader(LeaderProcess(generation, pid, channel))
 

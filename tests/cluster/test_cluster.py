@@ -294,3 +294,28 @@ def test_a_leader_that_is_stopped_holds_up_neither_the_slot_nor_the_end(tmp_path
         os.kill(leader, signal.SIGSTOP)
         assert cluster.stop() == 0
         assert cluster.members() == []
+
+
+EARLY = """
+import os, signal
+
+really_fork = os.fork
+
+
+def fork():
+    pid = really_fork()
+    if pid == 0:  # Ctrl-C goes to the whole group, also in the middle of a fork
+        os.kill(os.getpid(), signal.SIGINT)
+    return pid
+
+
+os.fork = fork
+"""
+
+
+def test_a_signal_to_a_process_that_is_just_forked_is_not_the_supervisors(tmp_path: Path) -> None:
+    with running_cluster(tmp_path, source=EARLY + APP + RUN.replace("{more}", "")) as cluster:
+        cluster.wait_for_workers(2)
+        cluster.signal(signal.SIGINT)
+        assert cluster.wait() == 0
+        assert cluster.stderr.text.count("stopping") == 1
