@@ -18,15 +18,17 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, NoReturn
+from types import FrameType
+from typing import NoReturn
 
 from ..config import RunOptions
 from ..errors import StartError
 from ..server.descriptors import RESERVED_DESCRIPTORS
+from ..server.signals import end_as_by_default
 from ..server.worker import Application, Worker, finish, new_event_loop
 from .channel import Channel, Closed, Message
 from .handover import unblock_signals
-from .leader import Seat, flush_output
+from .leader import Seat, flush_output, reopen_logs
 from .scoreboard import Row, Scoreboard
 
 logger = logging.getLogger("cello")
@@ -35,7 +37,10 @@ BEAT_SECONDS = 0.1
 BEATS_PER_LOOK = 5  # at the memory that is held, which costs three system calls
 RELOAD_GRACE_SECONDS = 2.0  # for what runs when development code is replaced
 
-_IGNORED = ("SIGINT", "SIGHUP", "SIGQUIT", "SIGTTIN", "SIGTTOU")  # the terminal's, meant for the supervisor
+# The terminal's, meant for the supervisor. A program that a handler executes shall not ignore what the worker
+# does: an ignored signal is inherited, a handler is not. The last two cannot be left by doing nothing.
+_UNHEEDED = ("SIGINT", "SIGHUP", "SIGQUIT")
+_IGNORED = ("SIGTTIN", "SIGTTOU")
 
 
 def run_worker(application: Application, options: RunOptions, board: Scoreboard, seat: Seat) -> NoReturn:
@@ -101,10 +106,10 @@ class _Child:
     # Signals.
 
     def _set_signals(self) -> None:
-        for name in _IGNORED:
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), signal.SIG_IGN)
-        unblock_signals()
+        for names, reaction in ((_UNHEEDED, _nothing), (_IGNORED, signal.SIG_IGN)):
+            for name in names:
+                if hasattr(signal, name):
+                    signal.signal(getattr(signal, name), reaction)
         # Whatever the leader set is inherited; what it does not know of is the application's.
         if hasattr(signal, "SIGCHLD"):
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -114,9 +119,18 @@ class _Child:
         if hasattr(signal, "SIGUSR1"):
             self._on_signal(signal.SIGUSR1, reopen_logs)
             faulthandler.register(signal.SIGUSR2, self._seat.stacks, all_threads=True, chain=False)
+        unblock_signals()
 
     def _on_signal(self, number: int, act: Callable[[], None]) -> None:
-        signal.signal(number, lambda number, frame: self._loop.call_soon_threadsafe(act))
+        worker = os.getpid()
+
+        def react(number: int, frame: FrameType | None) -> None:
+            if os.getpid() == worker:
+                self._loop.call_soon_threadsafe(act)
+            else:
+                end_as_by_default(number)
+
+        signal.signal(number, react)
 
     def _terminated(self) -> None:
         if not self._has_asked:
@@ -240,6 +254,10 @@ class _Limits:
         return None
 
 
+def _nothing(number: int, frame: FrameType | None) -> None:
+    """Do nothing, which is not to ignore the signal: see above."""
+
+
 def _jitter() -> float:
     return 1 - 0.1 * random.random()
 
@@ -266,20 +284,3 @@ def _peak_rss() -> int:
         return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def reopen_logs() -> None:
-    """Close and open again the files that logging handlers write to, after they were moved away (SIGUSR1)."""
-    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
-    handlers: set[Any] = {
-        handler for each in loggers if isinstance(each, logging.Logger) for handler in each.handlers
-    }
-    for handler in handlers:
-        if isinstance(handler, logging.FileHandler):
-            handler.acquire()
-            try:
-                if handler.stream is not None:
-                    handler.stream.close()
-                    handler.stream = handler._open()
-            finally:
-                handler.release()

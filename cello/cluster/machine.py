@@ -26,6 +26,7 @@ from .states import (
     ACK_SECONDS,
     ADOPT_SECONDS,
     BOOT_STOP_SECONDS,
+    FORK_SECONDS,
     HEALTHY_SECONDS,
     LATE_SECONDS,
     MOST_FAILED_STARTS,
@@ -317,8 +318,15 @@ class Machine(Roster):
         self._judge_loading()
 
     def _judge_boot(self, number: int, worker: WorkerRecord) -> None:
+        age = self._now - max(worker.since, self._resumed_at)
+        generation = self.generations[worker.generation]
+        is_unborn = worker.pid is None and generation.can_fork and generation.has_leader
+        if is_unborn and not generation.is_deaf and age >= FORK_SECONDS:
+            generation.is_deaf = True
+            self._log(logging.ERROR, f"the leader has forked nothing for {age:.0f} s: it is killed")
+            self._out.append(ev.EndLeader(worker.generation, at_once=True))
         limit = self.settings.boot_seconds
-        if self._now - max(worker.since, self._resumed_at) >= limit:
+        if age >= limit:
             self._log(logging.ERROR, f"{worker.name} was not ready within {limit:.0f} s: aborted")
             self._abort(number, worker)
 

@@ -94,12 +94,15 @@ class Processes:
         channel, theirs = make_channel()
         flush_output()
         freeze()
-        pid = os.fork()
-        if pid == 0:
-            signal.set_wakeup_fd(-1)
-            close()
-            channel.close()
-            self._lead(theirs)
+        # Until the leader has a life of its own, what it receives would wake this process: a Ctrl-C, which
+        # goes to the whole group, would be two. It unblocks the signals when it ignores them.
+        with signals_blocked():
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                close()
+                channel.close()
+                self._lead(theirs)
         theirs.close()
         self._know_leader(LeaderProcess(generation, pid, channel))
 
@@ -201,8 +204,9 @@ class Processes:
         if IS_WINDOWS:
             sockets = [*shared, *self._all_listeners()]
             return execute(command(), self._folder, handover.environment(), sockets)
-        # The terminal's signals go to the whole group, and while the program imports its modules nothing
-        # there expects them: they stay blocked until it has become a leader or worker (unblock_signals).
+        # The terminal's signals go to the whole group, and SIGUSR1 and SIGUSR2 are passed on; nothing expects
+        # them while the program imports its modules: they stay blocked until it has become a leader or
+        # worker (unblock_signals).
         with signals_blocked():
             process = subprocess.Popen(
                 command(),
@@ -404,4 +408,13 @@ def _is_alive(worker: WorkerProcess) -> bool:
         return False
     except OSError:
         return True
-    return True
+    return not _is_zombie(worker.pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Tell whether a process has ended and its parent, a leader that is stopped, does not reap it (Linux)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"Z"
+    except OSError:
+        return False

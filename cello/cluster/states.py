@@ -16,6 +16,7 @@ HEALTHY_SECONDS = 60.0
 MOST_FAILED_STARTS = 3
 BOOT_STOP_SECONDS = 0.3  # for startup hooks that a stop interrupts
 ACK_SECONDS = 0.5
+FORK_SECONDS = 5.0  # after which a leader that was asked for a worker, and has none to show, is killed
 KILL_AFTER_GRACE_SECONDS = 5.0
 MOST_SLOTS = 1024
 
@@ -104,6 +105,7 @@ class Generation:
 
     can_fork: bool = False
     has_leader: bool = False  # one that lives, importing or ready
+    is_deaf: bool = False  # its leader did not fork what it was asked for, and is killed
 
 
 @dataclass(slots=True)

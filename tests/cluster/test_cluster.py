@@ -161,7 +161,30 @@ def test_usr1_opens_log_files_anew(tmp_path: Path) -> None:
         cluster.wait_until(lambda: log.read_text().count("noted") == 20, "all notes in the new file")
         assert "noted" not in (tmp_path / "app.log.1").read_text()
         assert set(cluster.workers) == workers
+        for worker in workers:  # those that come have the new file too, and the supervisor speaks of it there
+            os.kill(worker, signal.SIGKILL)
+        cluster.wait_for_workers(2, but=workers)
+        cluster.wait_until(lambda: log.read_text().count("killed by SIGKILL") == 2, "the supervisor's lines")
+        with connected(cluster.port) as client:
+            assert client.ask("/note").status == 200
+        cluster.wait_until(lambda: log.read_text().count("noted") == 21, "the note of a new worker")
+        assert "noted" not in (tmp_path / "app.log.1").read_text()
         assert cluster.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2], ids=lambda number: number.name)
+def test_what_is_passed_on_ends_no_worker_that_still_imports(tmp_path: Path, number: signal.Signals) -> None:
+    slow = "import pathlib, time\npathlib.Path(f'{time.monotonic_ns()}.seen').touch()\ntime.sleep(0.5)\n"
+    source = slow + APP + RUN.replace("{more}", ', strategy="spawn"')
+    with running_cluster(tmp_path, source=source) as cluster:
+        before = set(cluster.wait_for_workers(2))
+        seen = len(list(tmp_path.glob("*.seen")))
+        os.kill(min(before), signal.SIGKILL)
+        cluster.wait_until(lambda: len(list(tmp_path.glob("*.seen"))) > seen, "a worker that imports")
+        cluster.signal(number)
+        cluster.wait_until(lambda: len(set(cluster.workers) - before) == 1, "the new worker")
+        assert cluster.stop() == 0
+        assert number.name not in cluster.stderr.text
 
 
 @STRATEGIES
@@ -280,3 +303,98 @@ def test_processes_auto_is_a_number_of_cpus(tmp_path: Path) -> None:
         assert found is not None
         assert int(found[1] or 1) <= len(os.sched_getaffinity(0))
         assert cluster.stop() == 0
+
+
+def test_a_leader_that_is_stopped_holds_up_neither_the_slot_nor_the_end(tmp_path: Path) -> None:
+    with running_cluster(tmp_path) as cluster:
+        before = cluster.wait_for_workers(2)
+        (leader,) = cluster.leaders
+        os.kill(leader, signal.SIGSTOP)
+        os.kill(before[0], signal.SIGKILL)  # a zombie from now on, which nobody reaps
+        cluster.wait_until(lambda: len(set(cluster.workers) - {before[0]}) == 2, "another worker")
+        assert leader not in cluster.leaders
+        (leader,) = cluster.leaders
+        os.kill(leader, signal.SIGSTOP)
+        assert cluster.stop() == 0
+        assert cluster.members() == []
+
+
+EARLY = """
+import os, signal
+
+really_fork = os.fork
+
+
+def fork():
+    pid = really_fork()
+    if pid == 0:  # Ctrl-C goes to the whole group, also in the middle of a fork
+        os.kill(os.getpid(), signal.SIGINT)
+    return pid
+
+
+os.fork = fork
+"""
+
+
+def test_a_signal_to_a_process_that_is_just_forked_is_not_the_supervisors(tmp_path: Path) -> None:
+    with running_cluster(tmp_path, source=EARLY + APP + RUN.replace("{more}", "")) as cluster:
+        cluster.wait_for_workers(2)
+        cluster.signal(signal.SIGINT)
+        assert cluster.wait() == 0
+        assert cluster.stderr.text.count("stopping") == 1
+
+
+CHILDREN = """
+import multiprocessing, signal, subprocess
+
+
+def stay(started):
+    started.set()
+    time.sleep(99)
+
+
+@app.get("/terminated")
+def terminated(request):
+    forking = multiprocessing.get_context("fork")
+    started = forking.Event()  # Python forgets signals that come before a fork is complete
+    child = forking.Process(target=stay, args=(started,))
+    child.start()
+    started.wait(10)
+    child.terminate()
+    child.join(10)
+    return {"status": child.exitcode}
+
+
+@app.get("/interrupted")
+def interrupted(request):
+    child = subprocess.Popen(["sleep", "99"])
+    child.send_signal(signal.SIGINT)
+    return {"status": child.wait(10)}
+
+
+@app.get("/left")
+def left(request):
+    multiprocessing.get_context("fork").Process(target=time.sleep, args=(99,), daemon=True).start()
+    return {"status": 0}
+"""
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_signals_mean_what_they_mean_to_what_a_handler_starts(tmp_path: Path, processes: int) -> None:
+    run = RUN.replace("{more}", "").replace("processes=2", f"processes={processes}")
+    with running_cluster(tmp_path, source=APP + CHILDREN + run) as cluster:
+        with connected(cluster.port) as client:
+            assert json.loads(client.ask("/terminated").body) == {"status": -signal.SIGTERM}
+            assert json.loads(client.ask("/interrupted").body) == {"status": -signal.SIGINT}
+        assert cluster.stop() == 0
+        assert cluster.stderr.text.count("stopping") == 1
+
+
+def test_a_server_ends_that_has_a_daemonic_child(tmp_path: Path) -> None:
+    run = RUN.replace("{more}", "").replace("processes=2", "processes=1")
+    with running_cluster(tmp_path, source=APP + CHILDREN + run) as cluster:
+        with connected(cluster.port) as client:
+            assert client.ask("/left").status == 200
+        assert cluster.stop() == 0
+        assert cluster.members() == []
+        assert cluster.stderr.text.count("stopping") == 1

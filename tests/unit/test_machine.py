@@ -325,6 +325,7 @@ def test_the_new_worker_is_ready_before_the_old_one_drains() -> None:
     asked = asked_to_replace(bench, 1)
     assert quietly(asked) == [ev.StartWorker(3, 0, 1, True)]
     assert "worker 1 (PID 101) will be replaced: SIGTERM" in log_of(asked)
+    bench.step(ev.WorkerForked(3, 103))
     assert bench.wait(10) == []
     assert bench.ready(3) == [ev.Drain(1, "replaced")]
     assert asked_to_replace(bench, 1) == []  # it drains

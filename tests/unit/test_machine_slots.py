@@ -9,7 +9,7 @@ import pytest
 from cello.cluster import events as ev
 from cello.cluster.events import Event
 from cello.cluster.machine import Machine
-from cello.cluster.states import MOST_SLOTS, Phase, Settings
+from cello.cluster.states import FORK_SECONDS, MOST_SLOTS, Phase, Settings
 from tests.kit.machine_bench import SIGTERM, Bench, log_of, of, quietly
 
 # --- the number of slots ---
@@ -161,3 +161,36 @@ def test_after_the_exit_nothing_is_done(event: Event) -> None:
 def test_a_machine_without_its_start_can_be_stopped() -> None:
     machine = Machine(Settings(2), lambda: 0.0)
     assert machine.step(ev.StopAsked(SIGTERM), 1.0) == [ev.Tell("stopping"), ev.Exit(0)]
+
+
+# --- a leader that lives and does nothing ---
+
+
+def test_a_leader_that_forks_nothing_is_killed_and_loaded_anew() -> None:
+    bench = Bench.up(2)
+    bench.gone(1)
+    waited = bench.wait(FORK_SECONDS - 0.1)
+    assert of(ev.EndLeader, waited) == []
+    waited = bench.wait(0.2)
+    assert of(ev.EndLeader, waited) == [ev.EndLeader(1, at_once=True)]
+    assert "the leader has forked nothing for 5 s" in log_of(waited)
+    assert of(ev.EndLeader, bench.wait(5)) == []  # it is killed once
+    assert of(ev.StartLeader, bench.step(ev.LeaderGone(1, "killed by SIGKILL"))) == [ev.StartLeader(2)]
+    bench.gone(3, "it was never started")
+    bench.step(ev.LeaderReady(2, True))
+    assert ev.StartWorker(4, 0, 2, True) in bench.wait(0.3)
+
+
+def test_a_leader_that_has_forked_may_wait_for_a_slow_start() -> None:
+    bench = Bench.up(2)
+    bench.gone(1)
+    bench.step(ev.WorkerForked(3, 103))
+    assert of(ev.EndLeader, bench.wait(FORK_SECONDS + 5)) == []
+
+
+def test_a_leader_is_given_its_time_after_the_supervisor_was_late() -> None:
+    bench = Bench.up(2)
+    bench.gone(1)
+    bench.wait(1)
+    bench.now += FORK_SECONDS
+    assert of(ev.EndLeader, bench.wait(1)) == []
