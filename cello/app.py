@@ -206,6 +206,7 @@ class App:
         self._parts.after.append(self._checked("after_request", hook))
         return hook
 
+    @named("app.exception_handler", takes="it takes one exception class, or one status")
     def exception_handler(self, kind: type[BaseException] | int) -> Callable[[HandlerT], HandlerT]:
         """Have the decorated ``handler(request, exc)`` answer for an exception class, or for a status.
 
@@ -232,6 +233,7 @@ class App:
         if self._run_count:
             raise ConfigError(f"{what}: {_TOO_LATE}")
 
+    @named("app.enable_cors")
     def enable_cors(
         self,
         origins: Origin | Iterable[Origin] | None = None,
@@ -256,6 +258,7 @@ class App:
             max_age=max_age, allow_private_network=allow_private_network,
         )  # fmt: skip
 
+    @named("app.enable_compression")
     def enable_compression(self, min_size: int = 1024) -> None:
         """Compress answers for clients that take it: gzip, and br and zstd where they are installed.
 
@@ -266,6 +269,7 @@ class App:
         check_min_size(min_size)
         self._min_compressed_size = min_size
 
+    @named("app.enable_health_checks")
     def enable_health_checks(self, live: str = LIVE_PATH, ready: str = READY_PATH) -> None:
         """Answer at two paths whether the process works, and whether requests should be sent to it.
 
@@ -274,6 +278,7 @@ class App:
         for path, handler in ((live, self._health.live), (ready, self._health.ready)):
             self.route(path, name=f"health_{handler.__name__}", blocking=False)(handler)
 
+    @named("app.enable_logging")
     def enable_logging(self) -> None:
         """Log requests also in production; ``--no-logs`` and ``logs=False`` win."""
         self._check_open("enable_logging")

@@ -117,7 +117,8 @@ def unknown_argument(owner: str, name: str, names: Iterable[str], takes: str = "
 def missing_attribute(owner: str, name: str, names: Iterable[str]) -> AttributeError:
     """Return the error for an attribute that an object does not have, with the nearest public one."""
     hint = "" if name.startswith("_") else did_you_mean(name, [each for each in names if each[0] != "_"])
-    return AttributeError(f"there is no {owner}.{name}{hint} ({caller()})")
+    # With an object of its own, Python would append its guess, from all names, to the message.
+    return AttributeError(f"there is no {owner}.{name}{hint} ({caller()})", name=name, obj=None)
 
 
 def _takes(names: Sequence[str]) -> str:

@@ -31,6 +31,7 @@ _ELSEWHERE = {
 """Names of other frameworks for what requests and responses have here too."""
 
 _no_attribute = re.compile(r"'(?:[\w.]+\.)?(Request|Response)'.* has no attribute '(\w+)'").search
+_has_no_form = re.compile(r"^cannot encode object of type \S+ at [^ :]+$").search
 _reads_by_name = re.compile(r"\.(query|query_params|headers|cookies)\[").search
 
 
@@ -66,12 +67,7 @@ def _names_a_place(exc: BaseException, text: str) -> bool:
 
 def _hint_for(exc: BaseException, text: str, source: str, request: Any) -> str:
     if isinstance(exc, EncodeError):
-        is_coroutine = "type coroutine " in text
-        return (
-            "put `await` before the call that made it"
-            if is_coroutine
-            else "make a dict, list, str or number of it"
-        )
+        return _encode_hint(text)
     if isinstance(exc, CelloError):
         return ""
     if isinstance(exc, AttributeError | TypeError) and "'coroutine' object" in text:
@@ -87,6 +83,13 @@ def _hint_for(exc: BaseException, text: str, source: str, request: Any) -> str:
     if isinstance(exc, RuntimeError) and text.startswith("asyncio.run() cannot"):
         return "`await` the coroutine instead: an event loop runs the handler already"
     return ""
+
+
+def _encode_hint(text: str) -> str:
+    """Say what to make of what JSON cannot hold, where the exception does not give the reason itself."""
+    if "type coroutine " in text:
+        return "put `await` before the call that made it"
+    return "make a dict, list, str or number of it" if _has_no_form(text) else ""
 
 
 def _key_hint(name: Any, source: str, request: Any) -> str:

@@ -23,6 +23,7 @@ from threading import Lock
 from typing import Any
 
 from .errors import HTTPError, ResponseError
+from .json_codec import EncodeError
 from .lanes import Lanes
 from .response import Response
 from .routing import is_async, place_of
@@ -125,7 +126,7 @@ def _converted(respond: Respond, request: Any, role: tuple[str, str], part: Any,
         raise ResponseError(f"the {role[0]} {place_of(part)} returned None; return {role[1]}")
     try:
         return respond(request, answer)
-    except ResponseError as exc:
+    except (EncodeError, ResponseError) as exc:
         raise ResponseError(f"the {role[0]} {place_of(part)} returned no answer: {exc}") from exc
 
 

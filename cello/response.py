@@ -40,9 +40,8 @@ class Response:
     JSON cannot hold.
     """
 
-    __slots__ = ("_body", "_status", "headers", "is_stream")
+    __slots__ = ("_body", "_headers", "_status", "is_stream")
 
-    headers: ResponseHeaders
     is_stream: bool
 
     def __init__(
@@ -53,7 +52,7 @@ class Response:
         content_type: str | None = None,
     ) -> None:
         self.status = status
-        self.headers = ResponseHeaders(headers)
+        self._headers = ResponseHeaders(headers)
         if content_type is not None:
             self.headers["content-type"] = content_type
         self.body = body
@@ -68,6 +67,22 @@ class Response:
         if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 599:
             raise ResponseError(f"a response's status is an integer from 200 to 599, got {status!r:.80}")
         self._status = int(status)  # an HTTPStatus becomes its number
+
+    @property
+    def headers(self) -> ResponseHeaders:
+        """The header fields, to be changed in place.
+
+        Setting replaces them all, but for a Content-Type where the new ones have none; it takes what the
+        constructor takes.
+        """
+        return self._headers
+
+    @headers.setter
+    def headers(self, headers: HeadersInit) -> None:
+        given = headers if isinstance(headers, ResponseHeaders) else ResponseHeaders(headers)
+        if "content-type" in self._headers:
+            given.setdefault("content-type", self._headers["content-type"])
+        self._headers = given
 
     @property
     def body(self) -> Any:

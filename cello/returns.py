@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Iterator
 from inspect import isawaitable, iscoroutine
 from typing import Any
 
-from ._speedups import Request
+from ._speedups import QueryParams, Request
 from .errors import ResponseError
 from .response import Response
 
@@ -22,6 +22,8 @@ def to_response(result: Any) -> Response:
     Raises ResponseError for a value that is none of the forms, EncodeError for one that JSON cannot hold.
     """
     if isinstance(result, Response):
+        if type(result) is not Response:
+            _check_is_made(result)
         return result
     if result is None:
         return Response(status=204)
@@ -37,7 +39,18 @@ def to_response(result: Any) -> Response:
     return Response.json(result)
 
 
+def _check_is_made(response: Response) -> None:
+    """Refuse an object of a subclass that never called Response.__init__; raises ResponseError."""
+    if not hasattr(response, "is_stream"):
+        name = type(response).__name__
+        raise ResponseError(
+            f"got a {name} without content: {name}.__init__() must call super().__init__(...)"
+        )
+
+
 def _unawaited(result: Any) -> ResponseError:
+    if isinstance(result, QueryParams):  # awaitable for the sake of `await request.form()`
+        return ResponseError("got a query's or a form's parameters; write `dict(...)` around them")
     if not iscoroutine(result):
         return ResponseError(
             f"got a {type(result).__name__}, which nothing awaits here; write `return await ...`"

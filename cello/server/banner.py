@@ -46,7 +46,8 @@ def announce(
 def line(urls: Sequence[str], options: RunOptions) -> str:
     """Return the line for logs: addresses as they are bound."""
     processes = process_count(options)
-    workers = f"{options.workers} workers" if processes == 1 else f"{processes} x {options.workers} workers"
+    one = counted(options.workers, "worker")
+    workers = one if processes == 1 else f"{processes} x {options.workers} workers"
     return (
         f"Cello {__version__} ({IMPLEMENTATION}) serves on {' and '.join(urls)} "
         f"({options.env}, {workers}); Ctrl-C stops it"
@@ -100,16 +101,20 @@ def left_out(options: RunOptions, *, is_uvloop: bool) -> Iterator[str]:
     if not is_uvloop and sys.platform != "win32":
         yield "uvloop: it is not installed (pip install uvloop)"
     if not options.logs:
-        hint = (
-            "app.enable_logging() turns it on" if options.env == "production" else "logs=False, or --no-logs"
+        said = "logs=False, or --no-logs"
+        # Which of the two it is, is not known any more: app.enable_logging() does nothing against the flag.
+        in_production = (
+            f"app.enable_logging() turns it on, where neither {said.replace(', or', ' nor')} is given"
         )
-        yield f"request log: {hint}"
+        yield f"request log: {in_production if options.env == 'production' else said}"
 
 
 def cautions(urls: Sequence[str], options: RunOptions) -> Iterator[str]:
     """Yield what the user should know of before others do."""
     if options.debug and not all(url.startswith(_NEAR) or "://[::1]" in url for url in urls):
-        yield "debug mode shows source and values to all who reach this address; --env production hides them"
+        asked = options.env == "production"  # which alone would have debug off
+        way_out = "leave out debug=True, or --debug" if asked else "--env production hides them"
+        yield f"debug mode shows source and values to all who reach this address; {way_out}"
 
 
 def _for_clients(url: str, options: RunOptions) -> tuple[str, str]:

@@ -67,6 +67,18 @@ def test_nobody_is_warned_of_their_own_machine(url: str) -> None:
     assert "note" not in shown(url)
 
 
+def test_debug_that_was_asked_for_in_production_is_not_said_to_be_hidden_by_it() -> None:
+    text = shown("http://0.0.0.0:8000", env="production", debug=True)
+    assert "note  debug mode shows" in text
+    assert "leave out debug=True, or --debug" in text
+    assert "--env production" not in text
+
+
+def test_the_line_counts_in_english() -> None:
+    assert "(development, 1 worker)" in line([HERE], options_of(workers=1))
+    assert "(development, 2 workers)" in line([HERE], options_of(workers=2))
+
+
 def test_production_on_every_address_needs_no_warning() -> None:
     assert "note" not in shown("http://0.0.0.0:8000", env="production")
 
@@ -74,7 +86,9 @@ def test_production_on_every_address_needs_no_warning() -> None:
 def test_what_is_off_is_said_with_its_reason() -> None:
     text = shown(env="production", reload=True, is_uvloop=False)
     assert "off   reload=True has no effect with env='production'" in text
-    assert "off   request log: app.enable_logging() turns it on" in text
+    assert (
+        "off   request log: app.enable_logging() turns it on, where neither logs=False nor --no-logs is given"
+    ) in text
     assert "on asyncio" in text
     assert "off   request log: logs=False, or --no-logs" in shown(logs=False)
     assert "off   request log" not in shown()

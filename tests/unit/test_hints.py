@@ -10,6 +10,7 @@ import pytest
 
 from cello import ConfigError, HTTPError, Response
 from cello.hints import MOST_SHOWN, summarise
+from cello.json_codec import EncodeError
 from cello.paths import parse_template
 from cello.places import short
 
@@ -135,3 +136,18 @@ def test_the_place_where_no_line_of_the_application_raised_it() -> None:
         summarise(HTTPError(404), None, "app.py:3 in show") == "HTTPError: 404 Not Found (app.py:3 in show)"
     )
     assert summarise(ConfigError("wrong", "app.py:1"), None, "app.py:3") == "ConfigError: wrong (app.py:1)"
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        (object(), "make a dict, list, str or number of it"),
+        ({"a": float("nan")}, ""),
+        ({("a", "b"): 1}, ""),
+        ({"a": "\ud800"}, ""),
+    ],
+)
+def test_what_json_cannot_hold_has_the_hint_that_helps(value: Any, hint: str) -> None:
+    with pytest.raises(EncodeError) as caught:
+        Response.json(value)
+    assert summarise(caught.value).partition("); ")[2] == hint

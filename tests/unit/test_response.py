@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cello.errors import ResponseError
+from cello.headers import ResponseHeaders
 from cello.json_codec import EncodeError, decode
 from cello.response import Response
 
@@ -380,3 +381,19 @@ def test_subclasses_keep_their_type() -> None:
 
     for response in (Special.json({}), Special.redirect("/"), Special.no_content(), Special.error(404)):
         assert type(response) is Special
+
+
+@pytest.mark.parametrize("fields", [{"X-A": "b"}, [("X-A", "b")], ResponseHeaders({"X-A": "b"})])
+def test_headers_that_are_assigned_are_header_fields(fields: Any) -> None:
+    response = Response("x", headers={"X-Old": "1"})
+    response.headers = fields
+    assert response.headers.raw == [(b"x-a", b"b"), (b"content-type", b"text/plain; charset=utf-8")]
+    response.headers = {"Content-Type": "text/csv"}
+    assert response.headers.raw == [(b"content-type", b"text/csv")]
+
+
+def test_headers_that_http_cannot_carry_are_refused_where_they_are_assigned() -> None:
+    response = Response("x", headers={"X-A": "b"})
+    with pytest.raises(ResponseError, match="header 'X-A'"):
+        response.headers = {"X-A": "b\nc"}
+    assert response.headers["X-A"] == "b"

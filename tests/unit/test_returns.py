@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from cello import Response, ResponseError
+from cello._speedups import read_query
 from cello.json_codec import EncodeError
 from cello.returns import FORMS, to_response
 
@@ -141,3 +142,18 @@ def test_coroutines_are_refused_and_closed() -> None:
     ):
         to_response(coroutine)
     assert coroutine.cr_frame is None
+
+
+class Unmade(Response):
+    def __init__(self) -> None:
+        pass
+
+
+def test_a_response_whose_constructor_was_skipped_is_refused() -> None:
+    with pytest.raises(ResponseError, match=r"^got a Unmade without content: .* must call super"):
+        to_response(Unmade())
+
+
+def test_the_parameters_of_a_query_are_not_to_be_awaited() -> None:
+    with pytest.raises(ResponseError, match=r"write `dict\(\.\.\.\)` around them$"):
+        to_response(read_query(b"a=1", 10))
