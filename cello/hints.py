@@ -6,12 +6,13 @@ came from, and most exceptions have none. Nothing here runs unless something has
 
 from __future__ import annotations
 
+import inspect
 import linecache
 import re
 from typing import Any
 
 from .checks import did_you_mean
-from .errors import CelloError, MisuseError
+from .errors import CelloError, HTTPError, MisuseError
 from .json_codec import EncodeError
 from .places import last_own, short
 from .request import Request
@@ -27,10 +28,13 @@ _ELSEWHERE = {
     "get_json": "json()",
     "data": "body()",
     "status_code": "status",
+    "media_type": "content_type",
+    "mimetype": "content_type",
 }
 """Names of other frameworks for what requests and responses have here too."""
 
 _no_attribute = re.compile(r"'(?:[\w.]+\.)?(Request|Response)'.* has no attribute '(\w+)'").search
+_no_argument = re.compile(r"^(Response|HTTPError)\.\w+\(\) got an unexpected keyword argument '(\w+)'").search
 _has_no_form = re.compile(r"^cannot encode object of type \S+ at [^ :]+$").search
 _reads_by_name = re.compile(r"\.(query|query_params|headers|cookies)\[").search
 
@@ -77,7 +81,9 @@ def _hint_for(exc: BaseException, text: str, source: str, request: Any) -> str:
     if isinstance(exc, TypeError) and "await" in text and "request." in source:
         return "no `await` there: request.json(), text() and body() are plain calls"
     if isinstance(exc, AttributeError):
-        return _attribute_hint(text)
+        return _attribute_hint(text, source)
+    if isinstance(exc, TypeError):
+        return _argument_hint(text)
     if isinstance(exc, KeyError) and exc.args:
         return _key_hint(exc.args[0], source, request)
     if isinstance(exc, RuntimeError) and text.startswith("asyncio.run() cannot"):
@@ -102,11 +108,23 @@ def _key_hint(name: Any, source: str, request: Any) -> str:
     return f"request.{found[1]}.get(...) gives None where there is none" if found else ""
 
 
-def _attribute_hint(text: str) -> str:
-    """Name the nearest attribute of a request or response."""
+def _argument_hint(text: str) -> str:
+    """Name the nearest argument of a response or an HTTPError."""
+    found = _no_argument(text)
+    if found is None:
+        return ""
+    names = list(inspect.signature(Response if found[1] == "Response" else HTTPError).parameters)
+    name = _ELSEWHERE.get(found[2], "")
+    return f"here it is {name}" if name in names else did_you_mean(found[2], names).strip(" ()")
+
+
+def _attribute_hint(text: str, source: str) -> str:
+    """Name the nearest attribute of a request or response, or where a request takes what it is given."""
     found = _no_attribute(text)
     if found is None:
         return ""
+    if found[1] == "Request" and re.search(rf"\.{found[2]}\s*=(?!=)", source):
+        return f"a request keeps what it is given in request.context[{found[2]!r}]"
     kind: type = Request if found[1] == "Request" else Response
     name = _ELSEWHERE.get(found[2], "")
     if name and hasattr(kind, name.removesuffix("()")):
