@@ -174,7 +174,16 @@ class Core:
         return to_response(result)
 
     def send(self, request: Any, stream: Stream, response: Response) -> None:
-        """Send a whole answer; HEAD, 204 and 304 have no body (RFC 9110 6.4.1, 9.3.2)."""
+        """Send a whole answer; one that cannot be sent ends the connection, and the log says why."""
+        try:
+            self._send(request, stream, response)
+        except Exception:
+            # Behind every other boundary: the exchange counts as answered, and nobody else would end it.
+            logger.exception("%s %s: the answer could not be sent", request.method, request.path)
+            stream.reset("the answer could not be sent")
+
+    def _send(self, request: Any, stream: Stream, response: Response) -> None:
+        """Send an answer; HEAD, 204 and 304 have no body (RFC 9110 6.4.1, 9.3.2)."""
         body: bytes = response.body
         status = response.status
         fields, declared = _split_length(response.headers.raw)

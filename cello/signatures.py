@@ -69,6 +69,7 @@ def check_part(what: str, function: Any) -> Any:
     expected = _PARTS[what]
     if not callable(function):
         raise ConfigError(f"{what} takes a function {expected}, got {function!r:.80}")
+    _refuse_generator(f"{what}: a part of the chain", function, "")
     if not _takes(function, expected.count(",") + 1):
         place = place_of(function)
         raise ConfigError(
@@ -84,11 +85,21 @@ def check_hook(event: str, hook: Any) -> None:
     """
     if not callable(hook):
         raise ConfigError(f"a {event} hook must be callable, got {hook!r:.80}")
+    _refuse_generator(f"a {event} hook", hook, "; app.lifespan takes what has to run at both ends")
     if not _takes(hook, 0) and not _takes(hook, 1):
         place = place_of(hook)
         raise ConfigError(
             f"a {event} hook takes no argument or one, the application; {place} takes {_arguments_of(hook)}",
             place,
+        )
+
+
+def _refuse_generator(what: str, function: Any, way_out: str) -> None:
+    """Refuse a function with ``yield``: calling it runs nothing of it."""
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        place = place_of(function)
+        raise ConfigError(
+            f"{what} cannot yield: {place} is a generator, whose call runs none of it{way_out}", place
         )
 
 

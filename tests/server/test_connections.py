@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cello import App, TimeoutConfig
+from cello import App, Response, TimeoutConfig
 from cello.testing import LiveServer
 from tests.kit.log_watch import LogWatch, watching_log
 from tests.kit.raw import PATIENCE_SECONDS, RawClient, Stopwatch, connected, request, wait_until_refused
@@ -496,3 +496,39 @@ def wait_until_empty(server: LiveServer) -> None:
     while server.worker.service.connections:
         assert watch.seconds < PATIENCE_SECONDS
         time.sleep(0.01)
+
+
+class Unsendable(Response):
+    """An answer whose body cannot be had when it is needed."""
+
+    is_made = False
+
+    def __init__(self) -> None:
+        super().__init__("x")
+        self.is_made = True
+
+    @property
+    def body(self) -> Any:
+        if self.is_made:
+            raise RuntimeError("no body")
+        return Response.body.fget(self)  # type: ignore[attr-defined]
+
+    @body.setter
+    def body(self, value: Any) -> None:
+        Response.body.fset(self, value)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_answer_that_cannot_be_sent_ends_the_connection(is_async: bool) -> None:
+    app = App()
+
+    async def handler(request: Any) -> Response:
+        return Unsendable()
+
+    app.get("/")(handler if is_async else lambda request: Unsendable())
+    with watching_log() as log, running_server(app) as server, connected(server.port) as client:
+        client.send(request("/"))
+        with contextlib.suppress(ConnectionResetError):
+            assert client.ends_silently()
+        log.wait_for("GET /: the answer could not be sent")
+        assert "RuntimeError: no body" in log.text

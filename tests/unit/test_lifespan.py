@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -177,3 +177,18 @@ def test_state_is_an_attribute_bag() -> None:
         _ = state.queue
     with pytest.raises(AttributeError, match="have set nothing"):
         _ = State().db
+
+
+@pytest.mark.parametrize("event", ["startup", "shutdown"])
+def test_a_hook_that_yields_is_refused(event: str) -> None:
+    """Calling it would run nothing of it."""
+
+    def plain() -> Iterator[None]:
+        yield
+
+    async def asynchronous() -> AsyncIterator[None]:
+        yield
+
+    for hook in (plain, asynchronous):
+        with pytest.raises(ConfigError, match=f"a {event} hook cannot yield: .* is a generator"):
+            Lifespan().add(event, hook)
