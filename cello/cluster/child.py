@@ -26,7 +26,7 @@ from ..server.descriptors import RESERVED_DESCRIPTORS
 from ..server.worker import Application, Worker, finish, new_event_loop
 from .channel import Channel, Closed, Message
 from .handover import unblock_signals
-from .leader import Seat, flush_output
+from .leader import Seat, flush_output, reopen_logs
 from .scoreboard import Row, Scoreboard
 
 logger = logging.getLogger("cello")
@@ -104,7 +104,6 @@ class _Child:
         for name in _IGNORED:
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), signal.SIG_IGN)
-        unblock_signals()
         # Whatever the leader set is inherited; what it does not know of is the application's.
         if hasattr(signal, "SIGCHLD"):
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -114,6 +113,7 @@ class _Child:
         if hasattr(signal, "SIGUSR1"):
             self._on_signal(signal.SIGUSR1, reopen_logs)
             faulthandler.register(signal.SIGUSR2, self._seat.stacks, all_threads=True, chain=False)
+        unblock_signals()
 
     def _on_signal(self, number: int, act: Callable[[], None]) -> None:
         signal.signal(number, lambda number, frame: self._loop.call_soon_threadsafe(act))
@@ -266,20 +266,3 @@ def _peak_rss() -> int:
         return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def reopen_logs() -> None:
-    """Close and open again the files that logging handlers write to, after they were moved away (SIGUSR1)."""
-    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
-    handlers: set[Any] = {
-        handler for each in loggers if isinstance(each, logging.Logger) for handler in each.handlers
-    }
-    for handler in handlers:
-        if isinstance(handler, logging.FileHandler):
-            handler.acquire()
-            try:
-                if handler.stream is not None:
-                    handler.stream.close()
-                    handler.stream = handler._open()
-            finally:
-                handler.release()

@@ -20,8 +20,10 @@ from .windows import IS_WINDOWS, receive
 
 VARIABLE = "CELLO_HANDOVER"
 WORKER_VARIABLE = "CELLO_WORKER"  # the product page's: set for workers that execute the script again
-_OF_THE_TERMINAL = {
-    getattr(signal, name) for name in ("SIGINT", "SIGQUIT", "SIGHUP") if hasattr(signal, name)
+_BLOCKED = {
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)
 }
 
 
@@ -88,11 +90,11 @@ def read_handover() -> Handover | None:
 
 @contextlib.contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Start processes inside with the terminal's signals blocked, which they inherit; none is lost here."""
+    """Start processes inside with signals blocked, which they inherit; none is lost here."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_TERMINAL)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
     try:
         yield
     finally:
@@ -100,9 +102,9 @@ def signals_blocked() -> Iterator[None]:
 
 
 def unblock_signals() -> None:
-    """Take the terminal's signals again; by now they are ignored."""
+    """Take the blocked signals again; by now they are ignored, or have their handlers."""
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_THE_TERMINAL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
 
 
 def command() -> list[str]:

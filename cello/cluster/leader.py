@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import os
 import select
 import signal
@@ -17,7 +18,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .channel import Channel, Closed, Message
 from .handover import unblock_signals
@@ -114,6 +115,8 @@ class _Leader:
                 for listener in listeners:
                     listener.close()
             self._listeners.clear()
+        elif what == "reopen":
+            reopen_logs()  # or whoever is forked from now on would write to the old files
         elif what == "end":
             self._is_ending = True
 
@@ -172,6 +175,25 @@ def flush_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
+
+
+def reopen_logs() -> None:
+    """Close and open again the files that logging handlers write to, after they were moved away (SIGUSR1)."""
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    handlers: set[Any] = {
+        handler for each in loggers if isinstance(each, logging.Logger) for handler in each.handlers
+    }
+    for handler in handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.acquire()
+            try:
+                if handler.stream is not None:
+                    handler.stream.close()
+                    handler.stream = None  # type: ignore[assignment]
+                    with contextlib.suppress(OSError):  # the next record tries again
+                        handler.stream = handler._open()
+            finally:
+                handler.release()
 
 
 def in_words(status: int) -> str:

@@ -30,7 +30,7 @@ from ..server.sockets import url_of
 from ..server.systemd import notify, reloading, watchdog_seconds
 from . import events as ev
 from .events import Action, Event
-from .leader import can_fork
+from .leader import can_fork, reopen_logs
 from .listening import SHARED, Listeners
 from .machine import Machine
 from .processes import KILL_SIGNAL, Processes
@@ -191,6 +191,12 @@ class Supervisor:
         with contextlib.suppress(OSError):
             self._wakes.send(b"\0")
 
+    def _reopen_logs(self) -> None:
+        reopen_logs()
+        for leader in self._processes.leaders.values():
+            leader.channel.send({"do": "reopen"})
+        self._pass_on(signal.SIGUSR1)
+
     def _pass_on(self, number: int) -> None:
         for worker in self._processes.workers:
             self._processes.kill(worker, number)
@@ -281,7 +287,7 @@ _SIGNALS: dict[str, Callable[[Supervisor], None]] = {
     "SIGBREAK": lambda self: self._on_stop(signal.SIGINT),
     "SIGQUIT": lambda self: self._events.append(ev.StopAsked(signal.SIGQUIT, at_once=True)),
     "SIGHUP": lambda self: self._events.append(ev.ReloadAsked("SIGHUP")),
-    "SIGUSR1": lambda self: self._pass_on(signal.SIGUSR1),
+    "SIGUSR1": lambda self: self._reopen_logs(),
     "SIGUSR2": lambda self: self._pass_on(signal.SIGUSR2),
     "SIGTTIN": lambda self: self._events.append(ev.SlotWanted(1)),
     "SIGTTOU": lambda self: self._events.append(ev.SlotWanted(-1)),

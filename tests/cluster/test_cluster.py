@@ -161,7 +161,30 @@ def test_usr1_opens_log_files_anew(tmp_path: Path) -> None:
         cluster.wait_until(lambda: log.read_text().count("noted") == 20, "all notes in the new file")
         assert "noted" not in (tmp_path / "app.log.1").read_text()
         assert set(cluster.workers) == workers
+        for worker in workers:  # those that come have the new file too, and the supervisor speaks of it there
+            os.kill(worker, signal.SIGKILL)
+        cluster.wait_for_workers(2, but=workers)
+        cluster.wait_until(lambda: log.read_text().count("killed by SIGKILL") == 2, "the supervisor's lines")
+        with connected(cluster.port) as client:
+            assert client.ask("/note").status == 200
+        cluster.wait_until(lambda: log.read_text().count("noted") == 21, "the note of a new worker")
+        assert "noted" not in (tmp_path / "app.log.1").read_text()
         assert cluster.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2], ids=lambda number: number.name)
+def test_what_is_passed_on_ends_no_worker_that_still_imports(tmp_path: Path, number: signal.Signals) -> None:
+    slow = "import pathlib, time\npathlib.Path(f'{time.monotonic_ns()}.seen').touch()\ntime.sleep(0.5)\n"
+    source = slow + APP + RUN.replace("{more}", ', strategy="spawn"')
+    with running_cluster(tmp_path, source=source) as cluster:
+        before = set(cluster.wait_for_workers(2))
+        seen = len(list(tmp_path.glob("*.seen")))
+        os.kill(min(before), signal.SIGKILL)
+        cluster.wait_until(lambda: len(list(tmp_path.glob("*.seen"))) > seen, "a worker that imports")
+        cluster.signal(number)
+        cluster.wait_until(lambda: len(set(cluster.workers) - before) == 1, "the new worker")
+        assert cluster.stop() == 0
+        assert number.name not in cluster.stderr.text
 
 
 @STRATEGIES
