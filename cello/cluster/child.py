@@ -18,11 +18,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, NoReturn
+from types import FrameType
+from typing import NoReturn
 
 from ..config import RunOptions
 from ..errors import StartError
 from ..server.descriptors import RESERVED_DESCRIPTORS
+from ..server.signals import end_as_by_default
 from ..server.worker import Application, Worker, finish, new_event_loop
 from .channel import Channel, Closed, Message
 from .handover import unblock_signals
@@ -35,7 +37,10 @@ BEAT_SECONDS = 0.1
 BEATS_PER_LOOK = 5  # at the memory that is held, which costs three system calls
 RELOAD_GRACE_SECONDS = 2.0  # for what runs when development code is replaced
 
-_IGNORED = ("SIGINT", "SIGHUP", "SIGQUIT", "SIGTTIN", "SIGTTOU")  # the terminal's, meant for the supervisor
+# The terminal's, meant for the supervisor. A program that a handler executes shall not ignore what the worker
+# does: an ignored signal is inherited, a handler is not. The last two cannot be left by doing nothing.
+_UNHEEDED = ("SIGINT", "SIGHUP", "SIGQUIT")
+_IGNORED = ("SIGTTIN", "SIGTTOU")
 
 
 def run_worker(application: Application, options: RunOptions, board: Scoreboard, seat: Seat) -> NoReturn:
@@ -101,9 +106,10 @@ class _Child:
     # Signals.
 
     def _set_signals(self) -> None:
-        for name in _IGNORED:
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), signal.SIG_IGN)
+        for names, reaction in ((_UNHEEDED, _nothing), (_IGNORED, signal.SIG_IGN)):
+            for name in names:
+                if hasattr(signal, name):
+                    signal.signal(getattr(signal, name), reaction)
         # Whatever the leader set is inherited; what it does not know of is the application's.
         if hasattr(signal, "SIGCHLD"):
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -116,7 +122,15 @@ class _Child:
         unblock_signals()
 
     def _on_signal(self, number: int, act: Callable[[], None]) -> None:
-        signal.signal(number, lambda number, frame: self._loop.call_soon_threadsafe(act))
+        worker = os.getpid()
+
+        def react(number: int, frame: FrameType | None) -> None:
+            if os.getpid() == worker:
+                self._loop.call_soon_threadsafe(act)
+            else:
+                end_as_by_default(number)
+
+        signal.signal(number, react)
 
     def _terminated(self) -> None:
         if not self._has_asked:
@@ -238,6 +252,10 @@ class _Limits:
         if now >= self._until:
             return "it has lived long enough (max_lifetime)"
         return None
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    """Do nothing, which is not to ignore the signal: see above."""
 
 
 def _jitter() -> float:

@@ -189,7 +189,7 @@ def reopen_logs() -> None:
             try:
                 if handler.stream is not None:
                     handler.stream.close()
-                    handler.stream = None  # type: ignore[assignment]
+                    handler.stream = None
                     with contextlib.suppress(OSError):  # the next record tries again
                         handler.stream = handler._open()
             finally:

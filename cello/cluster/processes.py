@@ -204,8 +204,8 @@ class Processes:
         if IS_WINDOWS:
             sockets = [*shared, *self._all_listeners()]
             return execute(command(), self._folder, handover.environment(), sockets)
-        # The terminal's signals go to the whole group, SIGUSR1 and SIGUSR2 are passed on, and while the program
-        # imports its modules nothing there expects them: they stay blocked until it has become a leader or
+        # The terminal's signals go to the whole group, and SIGUSR1 and SIGUSR2 are passed on; nothing expects
+        # them while the program imports its modules: they stay blocked until it has become a leader or
         # worker (unblock_signals).
         with signals_blocked():
             process = subprocess.Popen(

@@ -37,8 +37,12 @@ class Reactions:
 def handling_signals(reactions: Reactions) -> Iterator[None]:
     """Have SIGINT and SIGTERM stop the process, and SIGHUP renew its certificates."""
     received: list[int] = []
+    server = os.getpid()
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != server:
+            end_as_by_default(number)
+            return
         received.append(number)
         if len(received) > 1:
             reactions.end()
@@ -66,6 +70,15 @@ def handling_signals(reactions: Reactions) -> Iterator[None]:
     finally:
         for number, handler_before in before.items():
             signal.signal(number, handler_before)
+
+
+def end_as_by_default(number: int) -> None:
+    """Do what the signal does where nobody handles it: in a process that a handler has forked.
+
+    That one is no server. multiprocessing ends its processes by SIGTERM, and waits for them.
+    """
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def stop_line(delay_seconds: float, grace_seconds: float) -> str:

@@ -342,3 +342,59 @@ def test_a_signal_to_a_process_that_is_just_forked_is_not_the_supervisors(tmp_pa
         cluster.signal(signal.SIGINT)
         assert cluster.wait() == 0
         assert cluster.stderr.text.count("stopping") == 1
+
+
+CHILDREN = """
+import multiprocessing, signal, subprocess
+
+
+def stay(started):
+    started.set()
+    time.sleep(99)
+
+
+@app.get("/terminated")
+def terminated(request):
+    forking = multiprocessing.get_context("fork")
+    started = forking.Event()  # Python forgets signals that come before a fork is complete
+    child = forking.Process(target=stay, args=(started,))
+    child.start()
+    started.wait(10)
+    child.terminate()
+    child.join(10)
+    return {"status": child.exitcode}
+
+
+@app.get("/interrupted")
+def interrupted(request):
+    child = subprocess.Popen(["sleep", "99"])
+    child.send_signal(signal.SIGINT)
+    return {"status": child.wait(10)}
+
+
+@app.get("/left")
+def left(request):
+    multiprocessing.get_context("fork").Process(target=time.sleep, args=(99,), daemon=True).start()
+    return {"status": 0}
+"""
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_signals_mean_what_they_mean_to_what_a_handler_starts(tmp_path: Path, processes: int) -> None:
+    run = RUN.replace("{more}", "").replace("processes=2", f"processes={processes}")
+    with running_cluster(tmp_path, source=APP + CHILDREN + run) as cluster:
+        with connected(cluster.port) as client:
+            assert json.loads(client.ask("/terminated").body) == {"status": -signal.SIGTERM}
+            assert json.loads(client.ask("/interrupted").body) == {"status": -signal.SIGINT}
+        assert cluster.stop() == 0
+        assert cluster.stderr.text.count("stopping") == 1
+
+
+def test_a_server_ends_that_has_a_daemonic_child(tmp_path: Path) -> None:
+    run = RUN.replace("{more}", "").replace("processes=2", "processes=1")
+    with running_cluster(tmp_path, source=APP + CHILDREN + run) as cluster:
+        with connected(cluster.port) as client:
+            assert client.ask("/left").status == 200
+        assert cluster.stop() == 0
+        assert cluster.members() == []
+        assert cluster.stderr.text.count("stopping") == 1
