@@ -20,6 +20,7 @@ from math import inf
 from typing import Any, NoReturn
 
 from ..config import RunOptions
+from ..places import STARTED_IN
 from . import events as ev
 from .channel import Channel, Closed, Message, make_channel
 from .child import run_worker
@@ -84,7 +85,7 @@ class Processes:
         self._selector = selector
         self._report = report
         self._name_of = name_of
-        self._folder = os.getcwd()
+        self._folder = STARTED_IN
 
     def fork_leader(self, generation: int, close: Callable[[], None]) -> None:
         """Fork this process, which has imported the application; ``close`` is called in the leader.

@@ -398,3 +398,34 @@ def test_a_server_ends_that_has_a_daemonic_child(tmp_path: Path) -> None:
         assert cluster.stop() == 0
         assert cluster.members() == []
         assert cluster.stderr.text.count("stopping") == 1
+
+
+@STRATEGIES
+def test_a_script_may_change_its_folder(tmp_path: Path, strategy: str) -> None:
+    source = f"{APP}\nos.chdir('/')\n" + RUN.replace("{more}", f', strategy="{strategy}"')
+    with running_cluster(tmp_path, source=source) as cluster:
+        before = set(cluster.wait_for_workers(2))
+        cluster.signal(signal.SIGHUP)
+        cluster.wait_for_workers(2, but=before)
+        assert cluster.stop() == 0
+        assert "failed" not in cluster.stderr.text
+
+
+def test_a_reload_follows_the_link_that_the_shell_went_through(tmp_path: Path) -> None:
+    source = APP + RUN.replace("{more}", "")
+    link = tmp_path / "current"
+    for number in (1, 2):
+        release = tmp_path / f"release{number}"
+        release.mkdir()
+        (release / "app.py").write_text(source)
+        (release / "part.py").write_text(f"VERSION = {number}\n")
+    link.symlink_to("release1")
+    with running_cluster(link, source=source, environment={"PWD": str(link)}) as cluster:
+        before = set(cluster.wait_for_workers(2))
+        link.unlink()
+        link.symlink_to("release2")
+        cluster.signal(signal.SIGHUP)
+        cluster.wait_for_workers(2, but=before)
+        with connected(cluster.port) as client:
+            assert json.loads(client.ask("/").body)["version"] == 2
+        assert cluster.stop() == 0
