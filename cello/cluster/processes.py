@@ -25,7 +25,7 @@ from . import events as ev
 from .channel import Channel, Closed, Message, make_channel
 from .child import run_worker
 from .events import Event
-from .handover import Handover, command, signals_blocked
+from .handover import Handover, command, current_run, signals_blocked
 from .leader import flush_output, freeze, in_words, lead
 from .listening import Listeners
 from .scoreboard import Scoreboard
@@ -193,7 +193,7 @@ class Processes:
             str(slot): [number_of(listener) for listener in listeners]
             for slot, listeners in self.listeners.of_slots.items()
         }
-        return Handover(role, number_of(control), self.board.handle, listeners, **seat)
+        return Handover(role, number_of(control), self.board.handle, listeners, run=current_run(), **seat)
 
     def _all_listeners(self) -> Iterable[socket.socket]:
         for listeners in self.listeners.of_slots.values():

@@ -429,3 +429,26 @@ def test_a_reload_follows_the_link_that_the_shell_went_through(tmp_path: Path) -
         with connected(cluster.port) as client:
             assert json.loads(client.ask("/").body)["version"] == 2
         assert cluster.stop() == 0
+
+
+@STRATEGIES
+def test_a_second_run_serves_its_own_application(tmp_path: Path, strategy: str) -> None:
+    first = """
+from cello import App as First
+first = First()
+first.run(port=0, workers=1, argv=[]%s)
+"""
+    source = first % f", cluster=ClusterConfig(processes=2, strategy={strategy!r})" + RUN.replace(
+        "{more}", f", strategy={strategy!r}"
+    )
+    with running_cluster(tmp_path, source=APP + source) as cluster:
+        cluster.wait_for_workers(2)
+        cluster.signal(signal.SIGTERM)
+        cluster.wait_until(lambda: cluster.stderr.text.count("serves on") == 2, "the second run")
+        before = set(cluster.wait_for_workers(2))
+        port = int(re.findall(r"http://[^ ]*:(\d+)", cluster.stderr.text)[-1])
+        cluster.signal(signal.SIGHUP)
+        cluster.wait_for_workers(2, but=before)
+        with connected(port) as client:
+            assert client.ask("/").status == 200
+        assert cluster.stop() == 0
