@@ -6,11 +6,32 @@ answered as it should be.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
 from pathlib import Path
 from types import FrameType
+
+
+def _find_folder() -> str:
+    """Return the current directory by the name that the shell has for it, where that leads there.
+
+    Deployments switch a symbolic link to a new release: its name leads to that, the real path to the old one.
+    """
+    try:
+        real = os.getcwd()
+    except OSError:  # it was removed
+        return os.sep
+    named = os.environ.get("PWD", "")
+    with contextlib.suppress(OSError):
+        if os.path.isabs(named) and os.path.samefile(named, real):
+            return named
+    return real
+
+
+STARTED_IN = _find_folder()
+"""Where the program was started, to which its command line is relative; a script may go elsewhere later."""
 
 
 def short(filename: str) -> str:

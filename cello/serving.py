@@ -118,9 +118,12 @@ def serve(application: Any, arguments: RunArguments, sources: Sources) -> None:
 
 def _serve(application: Any, options: RunOptions) -> int:
     """Serve in this process, or with a supervisor, or as what a supervisor started; the exit status."""
-    from .cluster.handover import is_executed_by_supervisor
+    from .cluster.handover import is_executed_by_supervisor, is_for_another_run, note_run
     from .logs import warn_of_import
 
+    note_run()
+    if is_for_another_run():
+        return 0  # it is over in the process that the supervisor is now
     is_executed = is_executed_by_supervisor()
     if not is_executed:
         warn(options)

@@ -52,10 +52,13 @@ def run_worker(application: Application, options: RunOptions, board: Scoreboard,
         print(f"cello: {exc}", file=sys.stderr)
         status = exc.exit_status
     except SystemExit as exc:
-        status = exc.code if isinstance(exc.code, int) else 1
+        status = exc.code if isinstance(exc.code, int) else 0 if exc.code is None else 1
+        if isinstance(exc.code, str):  # as Python does with what sys.exit() was told
+            print(exc.code, file=sys.stderr)
     except BaseException:  # noqa: BLE001 - whatever it is, this process ends here, and says so
         traceback.print_exc()
     finally:
+        _end_children()
         logging.shutdown()
         flush_output()
         os._exit(status)  # the frames below this one belong to the program that the supervisor runs
@@ -252,6 +255,17 @@ class _Limits:
         if now >= self._until:
             return "it has lived long enough (max_lifetime)"
         return None
+
+
+def _end_children() -> None:
+    """End the processes that the application has left in multiprocessing's hands.
+
+    They have inherited the listeners: whoever outlives the cluster would keep its port.
+    """
+    multiprocessing = sys.modules.get("multiprocessing")
+    for child in multiprocessing.active_children() if multiprocessing is not None else ():
+        with contextlib.suppress(Exception):
+            child.terminate()
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:

@@ -42,6 +42,7 @@ class Handover:
     worker: int = 0
     slot: int = 0
     row: int = 0
+    run: int = 1  # which call of app.run() in the program it is for
 
     def descriptors(self) -> list[int]:
         """Return all that has to be inherited."""
@@ -62,6 +63,26 @@ class Handover:
         find = receive().__getitem__ if IS_WINDOWS else lambda number: socket.socket(fileno=number)
         listeners = {int(slot): [find(each) for each in numbers] for slot, numbers in self.listeners.items()}
         return find(self.control), listeners
+
+
+_run = 0
+
+
+def note_run() -> None:
+    """Count a call of app.run(), which begins."""
+    global _run
+    _run += 1
+
+
+def current_run() -> int:
+    """Return which call of app.run() runs."""
+    return _run
+
+
+def is_for_another_run() -> bool:
+    """Tell whether this process was executed for a later call of app.run() than the one that runs."""
+    text = os.environ.get(VARIABLE)
+    return text is not None and json.loads(text)["run"] != _run
 
 
 def is_executed_by_supervisor() -> bool:

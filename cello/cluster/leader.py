@@ -121,6 +121,12 @@ class _Leader:
             self._is_ending = True
 
     def _fork(self, message: Message, descriptors: list[int]) -> None:
+        if len(descriptors) != 2:  # no room for them in this process
+            for descriptor in descriptors:
+                os.close(descriptor)
+            reason = "its leader has no descriptors left"
+            self._control.send({"is": "gone", "worker": message["worker"], "reason": reason})
+            return
         control, stacks = descriptors
         flush_output()
         try:

@@ -26,11 +26,13 @@ from .states import (
     ACK_SECONDS,
     ADOPT_SECONDS,
     BOOT_STOP_SECONDS,
+    CANNOT_FORK,
     FORK_SECONDS,
     HEALTHY_SECONDS,
     LATE_SECONDS,
     MOST_FAILED_STARTS,
     MOST_SLOTS,
+    OUTDATED_SECONDS,
     SERVING,
     WARN_SECONDS,
     Generation,
@@ -90,11 +92,7 @@ class Machine(Roster):
         self._leader_failure_count = 0
         generation.can_fork = event.can_fork
         if not event.can_fork:
-            self._log(
-                logging.WARNING,
-                "the application has threads or an event loop when app.run() is called, so that workers "
-                "cannot be forked: each is started anew (start threads in a startup hook)",
-            )
+            self._log(logging.WARNING, CANNOT_FORK)
             self._out.append(ev.EndLeader(event.generation))
         if self.phase is Phase.RELOADING:
             self._aim_at(event.generation)
@@ -331,7 +329,8 @@ class Machine(Roster):
             self._abort(number, worker)
 
     def _judge_loading(self) -> None:
-        limit = self.settings.boot_seconds
+        is_outdated = self.settings.has_hot_reload and self._has_reload_waiting
+        limit = OUTDATED_SECONDS if is_outdated else self.settings.boot_seconds
         if self._loading is None or self._now - max(self._loading_since, self._resumed_at) < limit:
             return
         self._log(logging.ERROR, f"the program was not loaded within {limit:.0f} s: its process is killed")
@@ -476,8 +475,7 @@ class Machine(Roster):
     def _is_held_up(self, stop: Stop) -> bool:
         """Tell whether a process that only starts is still there.
 
-        It has the listeners and cannot be asked to close them: whom the kernel lets in meanwhile would be
-        reset when it ends.
+        It cannot be asked to close its listeners: whom the kernel lets in would be reset when it ends.
         """
         if self._now >= stop.close_at + BOOT_STOP_SECONDS + ACK_SECONDS:
             return False

@@ -20,11 +20,12 @@ from math import inf
 from typing import Any, NoReturn
 
 from ..config import RunOptions
+from ..places import STARTED_IN
 from . import events as ev
 from .channel import Channel, Closed, Message, make_channel
 from .child import run_worker
 from .events import Event
-from .handover import Handover, command, signals_blocked
+from .handover import Handover, command, current_run, signals_blocked
 from .leader import flush_output, freeze, in_words, lead
 from .listening import Listeners
 from .scoreboard import Scoreboard
@@ -33,6 +34,7 @@ from .windows import IS_WINDOWS, execute
 logger = logging.getLogger("cello")
 
 KILL_SIGNAL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows, SIGTERM ends a process at once
+END_SECONDS = 1.0  # for processes that were killed, at the end
 LOST_SECONDS = 1.0  # after which a worker that is gone, and that nobody reports, counts as gone
 QUIET_SECONDS = 0.1  # after which what a worker has dumped counts as complete
 _READ_BYTES = 65536
@@ -84,7 +86,7 @@ class Processes:
         self._selector = selector
         self._report = report
         self._name_of = name_of
-        self._folder = os.getcwd()
+        self._folder = STARTED_IN
 
     def fork_leader(self, generation: int, close: Callable[[], None]) -> None:
         """Fork this process, which has imported the application; ``close`` is called in the leader.
@@ -192,7 +194,7 @@ class Processes:
             str(slot): [number_of(listener) for listener in listeners]
             for slot, listeners in self.listeners.of_slots.items()
         }
-        return Handover(role, number_of(control), self.board.handle, listeners, **seat)
+        return Handover(role, number_of(control), self.board.handle, listeners, run=current_run(), **seat)
 
     def _all_listeners(self) -> Iterable[socket.socket]:
         for listeners in self.listeners.of_slots.values():
@@ -374,10 +376,15 @@ class Processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(leader.pid, KILL_SIGNAL)
             leader.channel.close()
-        deadline = time.monotonic() + 1.0
-        with contextlib.suppress(ChildProcessError):
-            while time.monotonic() < deadline:
-                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+        known = {leader.pid for leader in self.leaders.values()} | {
+            each.pid for each in self.workers.values()
+        }
+        deadline = time.monotonic() + END_SECONDS
+        with contextlib.suppress(ChildProcessError):  # strangers that were left to us are not waited for
+            while known - {None} and time.monotonic() < deadline:
+                pid = os.waitpid(-1, os.WNOHANG)[0]
+                known.discard(pid)
+                if pid == 0:
                     time.sleep(0.002)
         self.board.close()
 

@@ -137,6 +137,7 @@ def _module_folders() -> Iterator[str]:
         folder = os.path.dirname(os.path.abspath(file))
         if folder != own and not any(_is_below(folder, each) or folder == each for each in (*installed, own)):
             yield folder
+            yield os.path.dirname(os.path.realpath(file))  # a link's target is what editors change
 
 
 def make_watch(options: RunOptions) -> Callable[[Callable[[str], None]], Callable[[], None]]:

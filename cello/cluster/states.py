@@ -19,6 +19,11 @@ ACK_SECONDS = 0.5
 FORK_SECONDS = 5.0  # after which a leader that was asked for a worker, and has none to show, is killed
 KILL_AFTER_GRACE_SECONDS = 5.0
 MOST_SLOTS = 1024
+OUTDATED_SECONDS = 2.0  # for code that still imports when it has been changed again, under hot reload
+CANNOT_FORK = (
+    "the application has threads or an event loop when app.run() is called, so that workers cannot be "
+    "forked: each is started anew (start threads in a startup hook)"
+)
 
 
 class WorkerState(enum.Enum):
@@ -55,6 +60,7 @@ class Settings:
 
     processes: int
     has_own_listeners: bool = True
+    has_hot_reload: bool = False
     hang_seconds: float | None = 30.0
     boot_seconds: float = 60.0
     grace_seconds: float = 30.0

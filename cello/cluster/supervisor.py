@@ -34,7 +34,7 @@ from .leader import can_fork, reopen_logs
 from .listening import SHARED, Listeners
 from .machine import Machine
 from .processes import KILL_SIGNAL, Processes
-from .states import Phase, Settings
+from .states import CANNOT_FORK, Phase, Settings
 
 logger = logging.getLogger("cello")
 
@@ -68,6 +68,7 @@ class Supervisor:
             Settings(
                 processes=options.process_count,
                 has_own_listeners=self._listeners.has_own,
+                has_hot_reload=options.reload,
                 hang_seconds=None if options.debug else self._cluster.hang_timeout,
                 grace_seconds=self._cluster.graceful_timeout,
             ),
@@ -94,6 +95,8 @@ class Supervisor:
         with self._signals():
             try:
                 is_forking = self._cluster.strategy != "spawn" and can_fork()
+                if self._cluster.strategy == "fork" and not is_forking:
+                    logger.warning("ClusterConfig(strategy='fork'): %s", CANNOT_FORK)
                 if is_forking:
                     self._processes.fork_leader(1, self._close)
                 self._events.append(ev.Started(is_forking))
@@ -171,10 +174,13 @@ class Supervisor:
     def _on_signals(self) -> None:
         with contextlib.suppress(BlockingIOError):
             for number in self._woken.recv(4096):
-                if number == 0:
-                    self._events.append(ev.ReloadAsked(self._reload_reason))
-                elif (act := _SIGNALS.get(signal.Signals(number).name)) is not None:
-                    act(self)
+                self._guarded(lambda number=number: self._on_signal(number))  # type: ignore[misc]
+
+    def _on_signal(self, number: int) -> None:
+        if number == 0:
+            self._events.append(ev.ReloadAsked(self._reload_reason))
+        elif number in _HANDLED:
+            _SIGNALS[signal.Signals(number).name](self)
 
     def _on_stop(self, number: int) -> None:
         # Who presses Ctrl-C waits; who sends SIGTERM has clients to steer away first.
@@ -292,6 +298,8 @@ _SIGNALS: dict[str, Callable[[Supervisor], None]] = {
     "SIGTTIN": lambda self: self._events.append(ev.SlotWanted(1)),
     "SIGTTOU": lambda self: self._events.append(ev.SlotWanted(-1)),
 }
+
+_HANDLED = {int(getattr(signal, name)) for name in _SIGNALS if hasattr(signal, name)}
 
 
 def _become_subreaper() -> None:

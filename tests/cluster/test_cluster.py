@@ -73,9 +73,12 @@ def test_the_command_line_reaches_workers_that_are_executed(tmp_path: Path) -> N
 
 
 def test_threads_before_the_start_are_executed_and_not_forked(tmp_path: Path) -> None:
-    with running_cluster(tmp_path, source=THREAD + APP + RUN.replace("{more}", "")) as cluster:
+    with running_cluster(
+        tmp_path, source=THREAD + APP + RUN.replace("{more}", ', strategy="fork"')
+    ) as cluster:
         cluster.wait_for_workers(2)
         assert cluster.leaders == []
+        cluster.stderr.wait_for("strategy='fork'.: the application has threads or an event loop")
         assert cluster.stop() == 0
 
 
@@ -398,3 +401,89 @@ def test_a_server_ends_that_has_a_daemonic_child(tmp_path: Path) -> None:
         assert cluster.stop() == 0
         assert cluster.members() == []
         assert cluster.stderr.text.count("stopping") == 1
+
+
+@STRATEGIES
+def test_a_script_may_change_its_folder(tmp_path: Path, strategy: str) -> None:
+    source = f"{APP}\nos.chdir('/')\n" + RUN.replace("{more}", f', strategy="{strategy}"')
+    with running_cluster(tmp_path, source=source) as cluster:
+        before = set(cluster.wait_for_workers(2))
+        cluster.signal(signal.SIGHUP)
+        cluster.wait_for_workers(2, but=before)
+        assert cluster.stop() == 0
+        assert "failed" not in cluster.stderr.text
+
+
+def test_a_reload_follows_the_link_that_the_shell_went_through(tmp_path: Path) -> None:
+    source = APP + RUN.replace("{more}", "")
+    link = tmp_path / "current"
+    for number in (1, 2):
+        release = tmp_path / f"release{number}"
+        release.mkdir()
+        (release / "app.py").write_text(source)
+        (release / "part.py").write_text(f"VERSION = {number}\n")
+    link.symlink_to("release1")
+    with running_cluster(link, source=source, environment={"PWD": str(link)}) as cluster:
+        before = set(cluster.wait_for_workers(2))
+        link.unlink()
+        link.symlink_to("release2")
+        cluster.signal(signal.SIGHUP)
+        cluster.wait_for_workers(2, but=before)
+        with connected(cluster.port) as client:
+            assert json.loads(client.ask("/").body)["version"] == 2
+        assert cluster.stop() == 0
+
+
+@STRATEGIES
+def test_a_second_run_serves_its_own_application(tmp_path: Path, strategy: str) -> None:
+    first = """
+from cello import App as First
+first = First()
+first.run(port=0, workers=1, argv=[]%s)
+"""
+    source = first % f", cluster=ClusterConfig(processes=2, strategy={strategy!r})" + RUN.replace(
+        "{more}", f", strategy={strategy!r}"
+    )
+    with running_cluster(tmp_path, source=APP + source) as cluster:
+        cluster.wait_for_workers(2)
+        cluster.signal(signal.SIGTERM)
+        cluster.wait_until(lambda: cluster.stderr.text.count("serves on") == 2, "the second run")
+        before = set(cluster.wait_for_workers(2))
+        port = int(re.findall(r"http://[^ ]*:(\d+)", cluster.stderr.text)[-1])
+        cluster.signal(signal.SIGHUP)
+        cluster.wait_for_workers(2, but=before)
+        with connected(port) as client:
+            assert client.ask("/").status == 200
+        assert cluster.stop() == 0
+
+
+@STRATEGIES
+def test_processes_of_multiprocessing_do_not_outlive_the_cluster(tmp_path: Path, strategy: str) -> None:
+    """They have inherited the listeners: the port would not be free."""
+    hook = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+
+@app.on_startup
+def start():
+    app.state.pool = ProcessPoolExecutor(2, multiprocessing.get_context("fork"))
+    app.state.pool.submit(os.getpid).result()
+
+
+"""
+    source = APP + hook + RUN.replace("{more}", f", strategy={strategy!r}")
+    with running_cluster(tmp_path, source=source) as cluster:
+        cluster.stderr.wait_for("serves on")
+        port = cluster.port
+        assert cluster.stop() == 0
+        cluster.wait_until(lambda: not cluster.members(), "the end of all")
+        assert port
+        assert cluster.is_port_free()
+
+
+def test_what_a_startup_hook_says_with_sys_exit_is_said(tmp_path: Path) -> None:
+    hook = '@app.on_startup\ndef start():\n    import sys\n    sys.exit("no database")\n\n\n'
+    with running_cluster(tmp_path, source=APP + hook + RUN.replace("{more}", "")) as cluster:
+        assert cluster.wait() == 1
+        assert "no database" in cluster.stderr.text

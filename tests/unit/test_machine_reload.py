@@ -461,3 +461,14 @@ def test_with_spawn_there_is_no_leader_to_lose() -> None:
     bench = Bench.up(2, can_fork=False)
     assert lose_leader(bench) == []
     assert of(ev.StartWorker, bench.gone(1)) == [ev.StartWorker(3, 0, 1, False)]
+
+
+def test_code_that_hangs_in_its_import_is_given_up_when_it_has_been_mended() -> None:
+    """Under hot reload; a production reload has the time that the program's start has."""
+    for has_hot_reload, seconds in ((True, 2.0), (False, 60.0)):
+        bench = Bench.up(1, has_hot_reload=has_hot_reload)
+        bench.step(ev.ReloadAsked("app.py has changed"))
+        bench.step(ev.ReloadAsked("app.py has changed"))
+        assert bench.seconds_until(ev.EndLeader, 61) == pytest.approx(seconds, abs=0.11)
+        asked = bench.step(ev.LeaderGone(2, "killed by SIGKILL"))
+        assert of(ev.StartLeader, asked) == [ev.StartLeader(3)]
