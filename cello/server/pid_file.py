@@ -85,8 +85,11 @@ class PidFile:
         self._close()
 
     def _close(self) -> None:
-        os.close(self._fd)
-        self._fd = -1
+        fd, self._fd = (
+            self._fd,
+            -1,
+        )  # in this order: a signal handler may come in between, and remove it again
+        os.close(fd)
 
 
 def is_running(pid: int) -> bool:

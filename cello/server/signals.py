@@ -45,8 +45,10 @@ def handling_signals(reactions: Reactions) -> Iterator[None]:
             return
         received.append(number)
         if len(received) > 1:
-            reactions.end()
-            os._exit(128 + number)  # no handler, no hook, no thread may keep the process now
+            try:
+                reactions.end()
+            finally:
+                os._exit(128 + number)  # no handler, no hook, no thread may keep the process now
         # Who presses Ctrl-C waits; who sends SIGTERM has clients to steer away first.
         delay_seconds = reactions.stop(reactions.delay_seconds if number == signal.SIGTERM else 0.0)
         with contextlib.suppress(OSError):  # nobody reads stderr any more

@@ -48,10 +48,12 @@ class UnixListener(socket.socket):
         path, identity, pid = self._file
         if pid != os.getpid():
             return
-        self._file = None
         with contextlib.suppress(OSError):
             if _identity(path) == identity:
                 os.unlink(path)
+        self._file = (
+            None  # only now: a signal handler that comes in between has to do it, since it is the last
+        )
 
 
 def _identity(path: str) -> _Identity:

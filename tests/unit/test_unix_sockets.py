@@ -225,3 +225,22 @@ def test_an_abstract_name_begins_with_an_at_sign() -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(f"\0cello-test-{os.getpid()}")
         assert name_of(sock) == f"unix:@cello-test-{os.getpid()}"
+
+
+def test_a_signal_in_the_middle_of_the_removal_still_removes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its handler removes the file again, and then the process ends: what it interrupted never goes on."""
+    path = tmp_path / "s"
+    identity_of = unix_sockets._identity
+    with listen_at(path, 1, None) as listener:
+
+        def interrupted(name: str) -> tuple[int, int, int]:
+            monkeypatch.setattr(unix_sockets, "_identity", identity_of)
+            listener.remove_file()
+            raise SystemExit(name)
+
+        monkeypatch.setattr(unix_sockets, "_identity", interrupted)
+        with pytest.raises(SystemExit):
+            listener.remove_file()
+        assert not path.exists()
