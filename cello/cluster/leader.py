@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -157,16 +157,17 @@ class _Leader:
         self._run_worker(seat)
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status in ended_children():
             worker = self._workers.pop(pid, None)
             if worker is not None:
                 self._control.send({"is": "gone", "worker": worker, "status": status})
+
+
+def ended_children() -> Iterator[tuple[int, int]]:
+    """Yield PID and wait status of each child that has ended, which it reaps; never waits."""
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            yield ended
 
 
 def freeze() -> None:

@@ -26,7 +26,7 @@ from .channel import Channel, Closed, Message, make_channel
 from .child import run_worker
 from .events import Event
 from .handover import Handover, command, current_run, signals_blocked
-from .leader import flush_output, freeze, in_words, lead
+from .leader import ended_children, flush_output, freeze, in_words, lead
 from .listening import Listeners
 from .scoreboard import Scoreboard
 from .windows import IS_WINDOWS, execute
@@ -324,13 +324,7 @@ class Processes:
 
     def reap(self) -> None:
         """Reap: executed processes, orphans of a leader that died, and as PID 1 whoever was left to us."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status in ended_children():
             for leader in list(self.leaders.values()):
                 if leader.pid == pid:
                     self._forget_leader(leader, in_words(status))
@@ -349,11 +343,11 @@ class Processes:
     def _forget_worker(self, worker: WorkerProcess, reason: str, *, is_clean: bool) -> None:
         if worker.number not in self.workers:
             return
-        with contextlib.suppress(OSError, KeyError):
+        with contextlib.suppress(OSError, KeyError, ValueError):
             self._on_stacks(worker)
         self._log_stacks(worker)
         del self.workers[worker.number]
-        with contextlib.suppress(KeyError):
+        with contextlib.suppress(KeyError, ValueError):  # at its end already, or none (Windows)
             self._selector.unregister(worker.stacks)
         _close_pipe(worker.stacks)
         self._close(worker.channel)
@@ -368,22 +362,21 @@ class Processes:
     def end_everyone(self) -> None:
         """Kill what is left, and leave nothing behind."""
         self.listeners.close()
-        for number, worker in self.workers.items():
+        for number in list(self.workers):  # who has no process yet is forgotten on the way
             self.kill(number, KILL_SIGNAL)
-            worker.channel.close()
+        for generation in self.leaders:
+            self.end_leader(generation, at_once=True)
+        everyone: list[LeaderProcess | WorkerProcess] = [*self.leaders.values(), *self.workers.values()]
+        for worker in self.workers.values():
             _close_pipe(worker.stacks)
-        for leader in self.leaders.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(leader.pid, KILL_SIGNAL)
-            leader.channel.close()
-        known = {leader.pid for leader in self.leaders.values()} | {
-            each.pid for each in self.workers.values()
-        }
+        for each in everyone:
+            each.channel.close()
+        left = {each.pid for each in everyone}
         deadline = time.monotonic() + END_SECONDS
         with contextlib.suppress(ChildProcessError):  # strangers that were left to us are not waited for
-            while known - {None} and time.monotonic() < deadline:
+            while left and time.monotonic() < deadline:
                 pid = os.waitpid(-1, os.WNOHANG)[0]
-                known.discard(pid)
+                left.discard(pid)
                 if pid == 0:
                     time.sleep(0.002)
         self.board.close()
