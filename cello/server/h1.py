@@ -98,15 +98,18 @@ class Gate:
         """Tell whether the other processes of a cluster are those that have too many."""
         if self._board is None or self.count() > self._cap:
             return False
-        share: int = self._shared_cap // max(1, self._board.process_count())
-        return self.count() <= share
+        return self.count() <= self._share()
+
+    def _share(self) -> int:
+        """Return what each process of a cluster may have where all want more."""
+        processes: int = self._board.process_count()
+        return self._shared_cap // max(1, processes)
 
     def trim(self) -> None:
         """Close idle connections above this process's share, while all processes together have too many."""
         if self._board is None:
             return
-        share = self._shared_cap // max(1, self._board.process_count())
-        for _ in range(min(self.count() - share, self._excess())):
+        for _ in range(min(self.count() - self._share(), self._excess())):
             idle = self._find_idle(None)
             if idle is None:
                 return

@@ -86,12 +86,15 @@ def kill_a_frozen_worker(folder: Path, strategy: str) -> Figures:
         return {"lost": len(new), "in flight": len(load.lost), "slowest": load.slowest(frozen)}
 
 
-def term_a_worker(folder: Path, strategy: str) -> Figures:
+def term_a_worker(folder: Path, strategy: str, times: int = 1) -> Figures:
     """SIGTERM to a worker: it is replaced, and nothing is lost."""
     with running_cluster(folder, settings(strategy)) as cluster, Load(cluster.port) as load:
         load.wait_for(100)
         victim = min(cluster.workers)
         os.kill(victim, signal.SIGTERM)
+        for _ in range(times - 1):
+            time.sleep(0.005)
+            os.kill(victim, signal.SIGTERM)
         cluster.wait_for_workers(2, but={victim})
         load.wait_for(200)
         load.stop()
@@ -103,19 +106,7 @@ def term_a_worker(folder: Path, strategy: str) -> Figures:
 
 def term_a_worker_twice(folder: Path, strategy: str) -> Figures:
     """SIGTERM twice: it drains at once, and nothing is lost either."""
-    with running_cluster(folder, settings(strategy)) as cluster, Load(cluster.port) as load:
-        load.wait_for(100)
-        victim = min(cluster.workers)
-        os.kill(victim, signal.SIGTERM)
-        time.sleep(0.005)
-        os.kill(victim, signal.SIGTERM)
-        cluster.wait_for_workers(2, but={victim})
-        load.wait_for(200)
-        load.stop()
-        load.check()
-        assert not load.losses, load.losses
-        assert cluster.stop() == 0
-        return {"lost": len(load.losses)}
+    return term_a_worker(folder, strategy, times=2)
 
 
 def reload_under_load(folder: Path, strategy: str) -> Figures:
